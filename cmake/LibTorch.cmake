@@ -1,0 +1,35 @@
+# Defines the target `spatialmamba_torch`: LibTorch for the CPU, with a precompiled header of <torch/torch.h>.
+#
+# A LibTorch on CMAKE_PREFIX_PATH (TorchConfig.cmake) comes first. Otherwise the CPU part of the `torch` wheel
+# that ./setup unpacked is linked directly: its own CMake package insists on a CUDA toolkit.
+find_package(Torch QUIET)
+if(NOT Torch_FOUND)
+  if(NOT SPATIALMAMBA_LIBTORCH)
+    execute_process(COMMAND "${PROJECT_SOURCE_DIR}/setup" --print-torch
+                    OUTPUT_VARIABLE libtorch OUTPUT_STRIP_TRAILING_WHITESPACE)
+    set(SPATIALMAMBA_LIBTORCH "${libtorch}" CACHE PATH "Folder of the unpacked LibTorch")
+  endif()
+  if(NOT EXISTS "${SPATIALMAMBA_LIBTORCH}/lib/libtorch_cpu.so")
+    message(FATAL_ERROR "LibTorch not found in '${SPATIALMAMBA_LIBTORCH}'.\n"
+      "Run ./setup, or give your own with -DCMAKE_PREFIX_PATH=/path/to/libtorch, "
+      "or build without training: cmake --preset inference.")
+  endif()
+  add_library(libtorch_wheel INTERFACE)
+  target_include_directories(libtorch_wheel SYSTEM INTERFACE
+    "${SPATIALMAMBA_LIBTORCH}/include" "${SPATIALMAMBA_LIBTORCH}/include/torch/csrc/api/include")
+  # --no-as-needed: the operators register themselves when libtorch_cpu is loaded. libgomp is the wheel's own,
+  # so that the process holds one OpenMP runtime.
+  target_link_libraries(libtorch_wheel INTERFACE
+    -Wl,--no-as-needed "${SPATIALMAMBA_LIBTORCH}/lib/libtorch_cpu.so" -Wl,--as-needed
+    "${SPATIALMAMBA_LIBTORCH}/lib/libc10.so" "${SPATIALMAMBA_LIBTORCH}/lib/libgomp.so.1")
+  target_link_options(libtorch_wheel INTERFACE
+    "-Wl,-rpath-link,${SPATIALMAMBA_LIBTORCH}/lib" -Wl,--allow-shlib-undefined)
+  set(torch_libraries libtorch_wheel)
+else()
+  set(torch_libraries ${TORCH_LIBRARIES})
+endif()
+
+file(WRITE "${PROJECT_BINARY_DIR}/torch_pch_anchor.cc" "// Owns the precompiled header of LibTorch.\n")
+add_library(spatialmamba_torch STATIC "${PROJECT_BINARY_DIR}/torch_pch_anchor.cc")
+target_link_libraries(spatialmamba_torch PUBLIC ${torch_libraries} PRIVATE spatialmamba_options)
+target_precompile_headers(spatialmamba_torch PRIVATE <torch/torch.h>)

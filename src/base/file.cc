@@ -1,0 +1,159 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <iterator>
+
+#include "base/error.h"
+
+namespace spatialmamba {
+namespace {
+
+constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
+
+std::string reason() { return std::strerror(errno); }
+
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  ~Descriptor() {
+    if (value_ > STDERR_FILENO) ::close(value_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return value_; }
+
+ private:
+  int value_;
+};
+
+int open_for_reading(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail("{}: cannot be opened: {}", path.string(), reason());
+  return descriptor;
+}
+
+std::vector<std::byte> read_all(int descriptor, const std::filesystem::path& path) {
+  std::vector<std::byte> content;
+  std::size_t used = 0;
+  while (true) {
+    if (content.size() - used < kBufferBytes / 2) content.resize(content.size() + kBufferBytes);
+    const ssize_t got = ::read(descriptor, content.data() + used, content.size() - used);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail("{}: cannot be read: {}", path.string(), reason());
+    if (got == 0) break;
+    used += static_cast<std::size_t>(got);
+  }
+  content.resize(used);
+  return content;
+}
+
+}  // namespace
+
+std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path) {
+  const Descriptor descriptor(open_for_reading(path));
+  struct stat info {};
+  if (::fstat(descriptor.get(), &info) != 0) fail("{}: cannot be examined: {}", path.string(), reason());
+  if (!S_ISREG(info.st_mode)) fail("{}: expected a file, found a folder or device", path.string());
+  std::shared_ptr<MappedFile> file(new MappedFile);
+  file->size_ = static_cast<std::size_t>(info.st_size);
+  if (file->size_ == 0) return file;
+  void* address = ::mmap(nullptr, file->size_, PROT_READ, MAP_PRIVATE, descriptor.get(), 0);
+  if (address == MAP_FAILED) fail("{}: cannot be mapped into memory: {}", path.string(), reason());
+  file->data_ = static_cast<const std::byte*>(address);
+  return file;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+std::vector<std::byte> read_file(const std::filesystem::path& path) {
+  if (path == "-") return read_all(STDIN_FILENO, "standard input");
+  const Descriptor descriptor(open_for_reading(path));
+  return read_all(descriptor.get(), path);
+}
+
+std::string read_text(const std::filesystem::path& path) {
+  const std::vector<std::byte> content = read_file(path);
+  return {reinterpret_cast<const char*>(content.data()), content.size()};
+}
+
+void make_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) fail("{}: folder cannot be created: {}", path.string(), error.message());
+}
+
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+  if (std::filesystem::is_directory(path_)) fail("{}: expected a file to write, found a folder", path_.string());
+  if (path_.has_parent_path()) make_folder(path_.parent_path());
+  std::string pattern = path_.string() + ".tmp-XXXXXX";
+  descriptor_ = ::mkostemp(pattern.data(), O_CLOEXEC);
+  if (descriptor_ < 0) fail("{}: cannot be written: {}", path_.string(), reason());
+  temporary_ = pattern;
+  // mkostemp makes the file private; what we write are ordinary files.
+  const mode_t mask = ::umask(0);
+  ::umask(mask);
+  ::fchmod(descriptor_, 0666 & ~mask);
+  buffer_.reserve(kBufferBytes);
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ >= 0) {
+    ::close(descriptor_);
+    ::unlink(temporary_.c_str());
+  }
+}
+
+void AtomicFile::write(const void* data, std::size_t bytes) {
+  const auto* begin = static_cast<const std::byte*>(data);
+  position_ += bytes;
+  while (bytes > 0) {
+    const std::size_t part = std::min(bytes, kBufferBytes - buffer_.size());
+    buffer_.insert(buffer_.end(), begin, begin + part);
+    begin += part;
+    bytes -= part;
+    if (buffer_.size() == kBufferBytes) flush();
+  }
+}
+
+void AtomicFile::flush() {
+  const std::byte* begin = buffer_.data();
+  std::size_t left = buffer_.size();
+  while (left > 0) {
+    const ssize_t put = ::write(descriptor_, begin, left);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) fail("{}: cannot be written: {}", path_.string(), reason());
+    begin += put;
+    left -= static_cast<std::size_t>(put);
+  }
+  buffer_.clear();
+}
+
+void AtomicFile::commit() {
+  flush();
+  if (::fsync(descriptor_) != 0 && errno != EINVAL) fail("{}: cannot be written: {}", path_.string(), reason());
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("{}: cannot be written: {}", path_.string(), reason());
+  ::close(descriptor_);
+  descriptor_ = -1;
+}
+
+void write_file(const std::filesystem::path& path, std::span<const std::byte> content) {
+  AtomicFile file(path);
+  file.write(content.data(), content.size());
+  file.commit();
+}
+
+void write_text(const std::filesystem::path& path, std::string_view content) {
+  AtomicFile file(path);
+  file.write(content);
+  file.commit();
+}
+
+}  // namespace spatialmamba
