@@ -1,0 +1,37 @@
+#include "weights/source.h"
+
+#include <cstring>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace spatialmamba {
+
+Source open_source(const std::filesystem::path& path) {
+  std::shared_ptr<const MappedFile> file = MappedFile::open(path);
+  const std::span<const std::byte> bytes = file->bytes();
+  return {path.string(), bytes, std::move(file)};
+}
+
+std::uint64_t byte_count(DType dtype, const Shape& shape) {
+  std::int64_t bytes = 0;
+  if (__builtin_mul_overflow(element_count(shape), static_cast<std::int64_t>(size_of(dtype)), &bytes)) {
+    fail("shape {} overflows", to_string(shape));
+  }
+  return static_cast<std::uint64_t>(bytes);
+}
+
+Tensor view_or_copy(DType dtype, Shape shape, std::span<const std::byte> bytes,
+                    const std::shared_ptr<const void>& owner) {
+  if (reinterpret_cast<std::uintptr_t>(bytes.data()) % size_of(dtype) == 0) {
+    return {dtype, std::move(shape), bytes.data(), bytes.size(), owner};
+  }
+  Tensor copy(dtype, std::move(shape));
+  if (copy.bytes() != bytes.size()) {
+    fail("a tensor of shape {} has {} bytes, found {}", to_string(copy.shape()), copy.bytes(), bytes.size());
+  }
+  std::memcpy(copy.mutable_raw(), bytes.data(), bytes.size());
+  return copy;
+}
+
+}  // namespace spatialmamba

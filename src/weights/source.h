@@ -1,0 +1,36 @@
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "spatialmamba/tensor.h"
+
+namespace spatialmamba {
+
+// Every format of this folder is little-endian and read in place.
+static_assert(std::endian::native == std::endian::little);
+
+/// Bytes to be parsed: what errors call them, and who keeps them alive.
+struct Source {
+  std::string name;
+  std::span<const std::byte> bytes;
+  std::shared_ptr<const void> owner;
+};
+
+/// Maps a file. Throws Error naming it.
+Source open_source(const std::filesystem::path& path);
+
+/// A tensor over bytes that `owner` keeps alive: a view where they are aligned for the element type, else a
+/// copy, so that nobody ever meets an unaligned pointer. `bytes` must have the shape's size.
+Tensor view_or_copy(DType dtype, Shape shape, std::span<const std::byte> bytes,
+                    const std::shared_ptr<const void>& owner);
+
+/// Bytes of an array. Throws Error for a negative dimension or on overflow.
+std::uint64_t byte_count(DType dtype, const Shape& shape);
+
+}  // namespace spatialmamba

@@ -1,1 +1,0 @@
-#include "spatialmamba/weights.h"
