@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "image/image.h"
+
+namespace spatialmamba::image {
+
+struct DecodeOptions {
+  /// 3: colour, as Pillow's convert("RGB"); 1: grey, as convert("L"); 0: 1 where the file is grey, 3
+  /// otherwise.
+  int channels = 3;
+  /// Turn the picture upright as its EXIF orientation asks. The reference's transform ignores the
+  /// orientation.
+  bool apply_orientation = false;
+  /// A header that claims more is refused before anything is allocated.
+  std::int64_t max_pixels = 100'000'000;
+};
+
+/// Decodes a JPEG (grey, colour, CMYK, YCCK; baseline or progressive) or a PNG (any colour type and bit
+/// depth, interlaced or not), told apart by content. Transparency is dropped, 16-bit samples keep their high
+/// byte, CMYK becomes RGB with Pillow's arithmetic. `name` stands for the bytes in messages. Throws Error for
+/// anything else, and for truncated or corrupt data (nothing is ever half decoded).
+Image decode(std::span<const std::byte> bytes, const std::string& name, const DecodeOptions& options = {});
+
+/// decode() of a file; "-" is standard input.
+Image read_image(const std::filesystem::path& path, const DecodeOptions& options = {});
+
+/// True for a name that ends in .jpg, .jpeg or .png, in any case.
+bool is_image_name(const std::filesystem::path& path);
+
+/// 1 or 3 channels.
+std::vector<std::byte> encode_png(const Image& picture);
+/// `quality` 1 to 100, full chroma resolution.
+std::vector<std::byte> encode_jpeg(const Image& picture, int quality = 92);
+
+/// Encodes by the name's ending and writes atomically. Throws Error for another ending.
+void write_image(const std::filesystem::path& path, const Image& picture);
+
+}  // namespace spatialmamba::image
