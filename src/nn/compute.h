@@ -1,0 +1,25 @@
+#pragma once
+
+#include <memory>
+
+#include "kernels/gemm.h"
+#include "kernels/isa.h"
+
+namespace spatialmamba::nn {
+
+/// How matrix products are formed; everything else is computed in the tensors' own type.
+enum class Precision {
+  full,  ///< in the type of the parameters: float32 or float64
+  bf16,  ///< factors rounded to bfloat16, sums, storage and master weights in float32
+};
+
+/// What the kernels of one model run with. Shared by its modules and by the autograd nodes they leave behind.
+struct Compute {
+  kernels::Isa isa = kernels::default_isa();
+  Precision precision = Precision::full;
+  kernels::GemmScratch scratch;
+};
+
+using ComputePtr = std::shared_ptr<Compute>;
+
+}  // namespace spatialmamba::nn
