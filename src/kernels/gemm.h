@@ -14,7 +14,7 @@ namespace spatialmamba::kernels {
 /// adds the exact products up in float. Doubles are always multiplied in full.
 enum class Multiply { full, bf16 };
 
-enum class Activation { none, gelu };
+enum class GemmActivation { none, relu, gelu };
 
 /// Working memory of matrix products: aligned buffers that a call borrows and gives back, kept until the
 /// scratch dies, so that repeated calls allocate nothing. Threads may share one.
@@ -66,9 +66,9 @@ struct GemmOutput {
   std::int64_t stride;
   bool accumulate = false;
   const T* bias = nullptr;      ///< [n], added to every row
-  const T* residual = nullptr;  ///< [m, n]; may be C itself or any other matrix that does not overlap C
+  const T* residual = nullptr;  ///< [m, n]
   std::int64_t residual_stride = 0;
-  Activation activation = Activation::none;
+  GemmActivation activation = GemmActivation::none;
   T* activated = nullptr;  ///< [m, n]; may be C itself, whose values before the activation are then lost
   std::int64_t activated_stride = 0;
   /// [m]: (accumulate ? row_sums : 0) + the sums over k of op(A), unrounded: the gradient of a bias.
