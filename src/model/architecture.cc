@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <set>
 
 #include "base/error.h"
@@ -106,12 +107,12 @@ std::vector<double> drop_path_rates(const Architecture& architecture) {
   for (const std::int64_t depth : architecture.depths) blocks += depth;
   std::vector<double> rates(static_cast<std::size_t>(blocks), 0.0);
   if (blocks < 2) return rates;
-  // torch.linspace in single precision counts from both ends.
+  // As torch.linspace in single precision: counted from both ends, the upper half with one rounding.
   const auto last = static_cast<float>(architecture.drop_path_rate);
   const float step = last / static_cast<float>(blocks - 1);
   for (std::int64_t i = 0; i < blocks; ++i) {
-    const float rate =
-        i < blocks / 2 ? step * static_cast<float>(i) : last - step * static_cast<float>(blocks - 1 - i);
+    const float rate = i < blocks / 2 ? step * static_cast<float>(i)
+                                      : std::fma(-step, static_cast<float>(blocks - 1 - i), last);
     rates[static_cast<std::size_t>(i)] = static_cast<double>(rate);
   }
   return rates;
