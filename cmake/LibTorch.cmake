@@ -33,3 +33,9 @@ file(WRITE "${PROJECT_BINARY_DIR}/torch_pch_anchor.cc" "// Owns the precompiled 
 add_library(spatialmamba_torch STATIC "${PROJECT_BINARY_DIR}/torch_pch_anchor.cc")
 target_link_libraries(spatialmamba_torch PUBLIC ${torch_libraries} PRIVATE spatialmamba_options)
 target_precompile_headers(spatialmamba_torch PRIVATE <torch/torch.h>)
+
+# LibTorch brings the headers of a newer fmt than the one that we and spdlog are linked with: ours come first.
+get_target_property(fmt_include fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/fmt_first")
+file(CREATE_LINK "${fmt_include}/fmt" "${PROJECT_BINARY_DIR}/fmt_first/fmt" SYMBOLIC)
+target_include_directories(spatialmamba_torch SYSTEM BEFORE PUBLIC "${PROJECT_BINARY_DIR}/fmt_first")

@@ -19,6 +19,7 @@ function(spatialmamba_test name)
   cmake_parse_arguments(ARG "PCH" "" "SOURCES;DEPENDS;EXTERNAL;LABELS" ${ARGN})
   set(target test_${name})
   add_executable(${target} ${ARG_SOURCES})
+  target_compile_options(${target} PRIVATE -fPIC)  # not -fPIE: as the precompiled header of LibTorch
   list(TRANSFORM ARG_DEPENDS PREPEND spatialmamba_)
   target_link_libraries(${target} PRIVATE
     ${ARG_DEPENDS} spatialmamba_test_support ${ARG_EXTERNAL} spatialmamba_options GTest::gmock GTest::gtest)
