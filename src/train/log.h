@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace spatialmamba::train {
+
+/// One finished epoch: a row of log.csv.
+struct EpochRecord {
+  std::int64_t epoch = 0;   ///< from 1
+  std::int64_t update = 0;  ///< updates made by its end
+  double learning_rate = 0.0;
+  double train_loss = 0.0;
+  double gradient_norm = 0.0;  ///< mean over the updates
+  double seconds = 0.0;        ///< of training, without evaluation
+  double images_per_second = 0.0;
+  /// -1 where the epoch was not evaluated (and for `ema_*` without EMA).
+  double validation_loss = -1.0;
+  double top1 = -1.0;
+  double top5 = -1.0;
+  double ema_loss = -1.0;
+  double ema_top1 = -1.0;
+  double ema_top5 = -1.0;
+};
+
+nlohmann::ordered_json to_json(const EpochRecord& record);
+/// Throws Error when a field is missing or of another type.
+EpochRecord epoch_record(const nlohmann::json& json);
+
+/// Writes all epochs so far, with a header line. Atomic, so that it can be rewritten after each epoch.
+void write_csv(const std::filesystem::path& path, const std::vector<EpochRecord>& records);
+
+/// log.jsonl: one JSON object a line with at least "update", appended to as training goes.
+class JsonLines {
+ public:
+  /// Keeps the lines of an existing file whose update is at most `keep_until` (a resumed run repeats the
+  /// others; a torn last line goes too) and appends from there.
+  JsonLines(std::filesystem::path path, std::int64_t keep_until);
+
+  /// Throws Error naming the file when it cannot be written.
+  void write(const nlohmann::ordered_json& line);
+
+ private:
+  std::filesystem::path path_;
+  std::ofstream file_;
+};
+
+}  // namespace spatialmamba::train

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace spatialmamba::train {
+
+/// Everything that decides what a training run computes, in the sections of a recipe file. Meaning, range and
+/// default of every key stand in one table (recipe_keys.cc); the initial values here are those defaults.
+struct Recipe {
+  struct Model {
+    std::string variant = "micro";
+    std::vector<std::int64_t> dims;
+    std::vector<std::int64_t> depths;
+    std::optional<double> drop_path;
+    bool checkpoint_blocks = false;
+  } model;
+
+  struct Data {
+    std::vector<std::int64_t> size = {224};
+    std::int64_t channels = 3;
+    std::vector<double> mean = {0.485, 0.456, 0.406};
+    std::vector<double> std = {0.229, 0.224, 0.225};
+    std::string interpolation = "bicubic";
+    double eval_crop = 0.875;
+    std::int64_t workers = 2;
+  } data;
+
+  struct Augment {
+    std::string crop = "random_resized";
+    std::int64_t padding = 0;
+    std::vector<double> area = {0.08, 1.0};
+    std::vector<double> ratio = {0.75, 4.0 / 3.0};
+    double flip = 0.5;
+    double brightness = 0.0;
+    double contrast = 0.0;
+    double saturation = 0.0;
+    double erasing = 0.25;
+    std::vector<double> erasing_area = {0.02, 1.0 / 3.0};
+    double mixup = 0.8;
+    double cutmix = 1.0;
+    double mix_probability = 1.0;
+    double cutmix_share = 0.5;
+    double label_smoothing = 0.1;
+  } augment;
+
+  struct Train {
+    std::int64_t epochs = 300;
+    std::int64_t batch = 128;
+    std::int64_t accumulation = 1;
+    std::uint64_t seed = 0;
+    std::string precision = "fp32";
+    double clip_norm = 5.0;
+    bool ema = true;
+    double ema_decay = 0.9999;
+    std::optional<double> mesa;
+    double mesa_start = 0.25;
+  } train;
+
+  struct Optimizer {
+    double rate = 5e-4;
+    double warmup_rate = 5e-7;
+    double minimum_rate = 5e-6;
+    std::int64_t rate_batch = 512;
+    double warmup_epochs = 20;
+    double weight_decay = 0.05;
+    std::vector<double> betas = {0.9, 0.999};
+    double epsilon = 1e-8;
+  } optimizer;
+
+  struct Output {
+    std::int64_t evaluate_every = 1;
+    std::int64_t keep_every = 0;
+    double checkpoint_minutes = 30;
+    std::int64_t log_every = 10;
+  } output;
+};
+
+/// Reads a recipe file. `base: OTHER.yaml` at its top starts from another file (relative to this one). Throws
+/// UsageError naming file and key: an unknown key (with the nearest known one), a wrong type, a value out of
+/// range.
+Recipe read_recipe(const std::filesystem::path& path);
+
+/// The same from text; `source` names it in messages and `folder` is where `base` is looked for.
+Recipe parse_recipe(const std::string& text, const std::string& source,
+                    const std::filesystem::path& folder = ".");
+
+/// "train.epochs=5". Throws UsageError as read_recipe() does.
+void override_key(Recipe& recipe, const std::string& assignment);
+
+/// Checks what no single key shows: lists of the wrong length, a minimum above its maximum. Throws
+/// UsageError.
+void validate(const Recipe& recipe);
+
+/// A file that parse_recipe() reads back to the same recipe; with `help` each key is explained.
+std::string to_yaml(const Recipe& recipe, bool help = false);
+
+/// "train.epochs: 20 in the first, 30 in the second" for each key that decides the result and differs.
+std::vector<std::string> differences(const Recipe& first, const Recipe& second);
+
+/// Updates per learning rate: rate * batch * accumulation / rate_batch, or rate as it stands when rate_batch
+/// is 0.
+double scaled_rate(const Recipe& recipe, double rate);
+
+}  // namespace spatialmamba::train

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+
+namespace spatialmamba::train {
+
+/// timm's CosineLRScheduler as the reference sets it up: linear warm-up, then half a cosine over the
+/// remaining updates (warmup_prefix), then the minimum for ever. Everything counts optimizer updates.
+struct CosineSchedule {
+  double base_rate = 1e-3;
+  double warmup_rate = 1e-6;
+  double minimum_rate = 1e-5;
+  std::int64_t total_updates = 1;   ///< warm-up included
+  std::int64_t warmup_updates = 0;  ///< fewer than total_updates
+
+  /// The schedule's own curve, t >= 0.
+  double at(std::int64_t t) const;
+
+  /// The rate that update number `update` (from 0) is made with. The reference tells its scheduler the number
+  /// of the update that it has just finished, so the first two updates both use at(0).
+  double for_update(std::int64_t update) const { return at(update > 0 ? update - 1 : 0); }
+};
+
+/// Throws UsageError for a schedule that means nothing.
+void validate(const CosineSchedule& schedule);
+
+}  // namespace spatialmamba::train

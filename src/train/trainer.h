@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "data/dataset.h"
+#include "train/recipe.h"
+
+namespace spatialmamba::train {
+
+/// How a run behaves beyond its recipe.
+struct RunOptions {
+  std::filesystem::path out;
+  bool resume = false;             ///< continue the run in `out`; starts a new one where there is none
+  bool force = false;              ///< remove the run in `out` first
+  std::filesystem::path finetune;  ///< weights to start from; empty: initialise
+  bool finetune_ema = false;       ///< their averaged version
+  bool strict = false;             ///< stop at the first broken image
+  double max_minutes = 0.0;        ///< stop as Ctrl-C does after this long; 0: never
+  /// Asked after each update; true stops the run as Ctrl-C does.
+  std::function<bool()> stop = [] { return false; };
+  /// One line for the user.
+  std::function<void(const std::string&)> say = [](const std::string&) {};
+};
+
+struct RunResult {
+  bool interrupted = false;        ///< stopped early; `resume` continues
+  nlohmann::ordered_json summary;  ///< what summary.json holds; empty when interrupted
+};
+
+/// Trains a recipe on `training`, evaluates on `validation` after each epoch and leaves in `out`:
+///   recipe.yaml            the recipe with every key
+///   checkpoint.safetensors the last state, to resume from; checkpoint_epoch_N.safetensors every so often
+///   best.safetensors       the weights with the best top-1; best_ema.safetensors the best averaged ones
+///   log.csv, log.jsonl, events.out.tfevents.*, curves.png, summary.json
+/// Throws Error for a folder that holds another run, data that does not fit, a loss that is not finite, …:
+/// files written before that stay whole.
+RunResult train(const Recipe& recipe, const data::Dataset& training, const data::Dataset& validation,
+                const RunOptions& options);
+
+}  // namespace spatialmamba::train
