@@ -43,6 +43,12 @@ inline Rect bounds(const Image& picture) {
   return {0, 0, picture.width, picture.height};
 }
 
+/// Throws Error when `part` is empty or reaches outside.
+void require_inside(int width, int height, const Rect& part);
+inline void require_inside(const Image& picture, const Rect& part) {
+  require_inside(picture.width, picture.height, part);
+}
+
 /// Grey or colour: 1 -> 3 repeats the value, 3 -> 1 is Pillow's convert("L") (ITU-R 601-2 luma, 16-bit fixed
 /// point). Throws Error unless `channels` is 1 or 3.
 Image with_channels(Image picture, int channels);

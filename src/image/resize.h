@@ -19,6 +19,10 @@ Filter filter_from_name(std::string_view name);
 /// part. Throws Error when the box is empty or reaches outside, or the wanted size is not positive.
 Image resize(const Image& picture, const Rect& box, int width, int height, Filter filter);
 
+/// Only `part` of what that gives, at the cost of the part alone.
+Image resize_part(const Image& picture, const Rect& box, int width, int height, const Rect& part,
+                  Filter filter);
+
 inline Image resize(const Image& picture, int width, int height, Filter filter) {
   return resize(picture, bounds(picture), width, height, filter);
 }

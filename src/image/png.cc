@@ -1,0 +1,156 @@
+#include "image/png.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include <png.h>
+
+#include "base/error.h"
+#include "image/c_guard.h"
+
+namespace spatialmamba::image {
+namespace {
+
+[[noreturn]] void on_error(png_structp png, png_const_charp message) {
+  auto* errors = static_cast<CErrors*>(png_get_error_ptr(png));
+  const std::size_t length = std::min(std::strlen(message), errors->message.size() - 1);
+  std::memcpy(errors->message.data(), message, length);
+  errors->message[length] = '\0';
+  std::longjmp(errors->jump, 1);
+}
+
+/// libpng warns of what does not touch the pixels: colour profiles, text chunks.
+void on_warning(png_structp /*png*/, png_const_charp /*message*/) {}
+
+void read_bytes(png_structp png, png_bytep to, std::size_t count) {
+  auto* rest = static_cast<std::span<const std::byte>*>(png_get_io_ptr(png));
+  if (rest->size() < count) png_error(png, "the file ends early");
+  std::memcpy(to, rest->data(), count);
+  *rest = rest->subspan(count);
+}
+
+void write_bytes(png_structp png, png_bytep from, std::size_t count) {
+  auto* out = static_cast<std::vector<std::byte>*>(png_get_io_ptr(png));
+  bool stored = true;
+  try {
+    const auto* bytes = reinterpret_cast<const std::byte*>(from);
+    out->insert(out->end(), bytes, bytes + count);
+  } catch (const std::bad_alloc&) {  // must not pass through C code
+    stored = false;
+  }
+  if (!stored) png_error(png, "out of memory");
+}
+
+void flush_nothing(png_structp /*png*/) {}
+
+class Decoder {
+ public:
+  Decoder(std::span<const std::byte> bytes, const std::string& name) : rest_(bytes), name_(name) {
+    run([this] {
+      png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, &errors_, on_error, on_warning);
+      if (png_ != nullptr) info_ = png_create_info_struct(png_);
+    });
+    if (info_ == nullptr) throw std::bad_alloc();
+  }
+  ~Decoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+
+  Image decode(std::int64_t max_pixels) {
+    run([this] {
+      png_set_read_fn(png_, &rest_, read_bytes);
+      png_read_info(png_, info_);
+    });
+    const std::int64_t width = png_get_image_width(png_, info_);
+    const std::int64_t height = png_get_image_height(png_, info_);
+    if (width * height > max_pixels) {
+      fail("{}: PNG of {} x {} pixels, more than the {} allowed", name_, width, height, max_pixels);
+    }
+    run([this] { ask_for_8_bit_rgb_or_grey(); });
+    Image picture(static_cast<int>(width), static_cast<int>(height), png_get_channels(png_, info_));
+    if (png_get_rowbytes(png_, info_) != picture.row_bytes()) {
+      fail("{}: PNG of colour type {} with {} bits is not supported", name_, png_get_color_type(png_, info_),
+           png_get_bit_depth(png_, info_));
+    }
+    std::vector<png_bytep> rows(static_cast<std::size_t>(height));
+    for (int y = 0; y < picture.height; ++y) rows[static_cast<std::size_t>(y)] = picture.row(y);
+    run([this, &rows] {
+      png_read_image(png_, rows.data());
+      png_read_end(png_, nullptr);
+    });
+    return picture;
+  }
+
+ private:
+  template <typename Calls>
+  void run(const Calls& calls) {
+    if (!guarded(errors_, calls)) fail("{}: not a sound PNG file: {}", name_, errors_.message.data());
+  }
+
+  void ask_for_8_bit_rgb_or_grey() {
+    png_set_strip_16(png_);
+    png_set_palette_to_rgb(png_);
+    png_set_expand_gray_1_2_4_to_8(png_);
+    png_set_strip_alpha(png_);
+    png_set_interlace_handling(png_);
+    png_read_update_info(png_, info_);
+  }
+
+  std::span<const std::byte> rest_;
+  const std::string& name_;
+  CErrors errors_;
+  png_structp png_ = nullptr;
+  png_infop info_ = nullptr;
+};
+
+class Encoder {
+ public:
+  Encoder() {
+    run([this] {
+      png_ = png_create_write_struct(PNG_LIBPNG_VER_STRING, &errors_, on_error, on_warning);
+      if (png_ != nullptr) info_ = png_create_info_struct(png_);
+    });
+    if (info_ == nullptr) throw std::bad_alloc();
+  }
+  ~Encoder() { png_destroy_write_struct(&png_, &info_); }
+  Encoder(const Encoder&) = delete;
+  Encoder& operator=(const Encoder&) = delete;
+
+  std::vector<std::byte> encode(const Image& picture) {
+    std::vector<std::byte> out;
+    run([this, &picture, &out] {
+      png_set_write_fn(png_, &out, write_bytes, flush_nothing);
+      png_set_IHDR(png_, info_, static_cast<png_uint_32>(picture.width),
+                   static_cast<png_uint_32>(picture.height), 8,
+                   picture.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                   PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+      png_write_info(png_, info_);
+      for (int y = 0; y < picture.height; ++y) png_write_row(png_, picture.row(y));
+      png_write_end(png_, nullptr);
+    });
+    return out;
+  }
+
+ private:
+  template <typename Calls>
+  void run(const Calls& calls) {
+    if (!guarded(errors_, calls)) fail("cannot write a PNG: {}", errors_.message.data());
+  }
+
+  CErrors errors_;
+  png_structp png_ = nullptr;
+  png_infop info_ = nullptr;
+};
+
+}  // namespace
+
+Image decode_png(std::span<const std::byte> bytes, const std::string& name, std::int64_t max_pixels) {
+  return Decoder(bytes, name).decode(max_pixels);
+}
+
+std::vector<std::byte> compress_png(const Image& picture) {
+  return Encoder().encode(picture);
+}
+
+}  // namespace spatialmamba::image
