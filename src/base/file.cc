@@ -16,7 +16,9 @@ namespace {
 
 constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
 
-std::string reason() { return std::strerror(errno); }
+std::string reason() {
+  return std::strerror(errno);
+}
 
 class Descriptor {
  public:
@@ -91,23 +93,34 @@ void make_folder(const std::filesystem::path& path) {
 }
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
-  if (std::filesystem::is_directory(path_)) fail("{}: expected a file to write, found a folder", path_.string());
-  if (path_.has_parent_path()) make_folder(path_.parent_path());
-  std::string pattern = path_.string() + ".tmp-XXXXXX";
-  descriptor_ = ::mkostemp(pattern.data(), O_CLOEXEC);
-  if (descriptor_ < 0) fail("{}: cannot be written: {}", path_.string(), reason());
-  temporary_ = pattern;
-  // mkostemp makes the file private; what we write are ordinary files.
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  ::fchmod(descriptor_, 0666 & ~mask);
+  if (std::filesystem::is_directory(path_))
+    fail("{}: expected a file to write, found a folder", path_.string());
+  std::error_code none;
+  if (std::filesystem::is_symlink(path_, none)) path_ = std::filesystem::weakly_canonical(path_, none);
   buffer_.reserve(kBufferBytes);
+  if (std::filesystem::exists(path_, none) && !std::filesystem::is_regular_file(path_, none)) {
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+    if (descriptor_ < 0) fail("{}: cannot be written: {}", path_.string(), reason());
+    return;
+  }
+  if (path_.has_parent_path()) make_folder(path_.parent_path());
+  open_temporary();
+}
+
+void AtomicFile::open_temporary() {
+  // Not mkstemp: that makes the file private, and the umask cannot be read without changing it for all
+  // threads.
+  for (int attempt = 0; descriptor_ < 0; ++attempt) {
+    temporary_ = fmt::format("{}.tmp-{}-{}", path_.string(), ::getpid(), attempt);
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor_ < 0 && errno != EEXIST) fail("{}: cannot be written: {}", path_.string(), reason());
+  }
 }
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ >= 0) {
     ::close(descriptor_);
-    ::unlink(temporary_.c_str());
+    if (!temporary_.empty()) ::unlink(temporary_.c_str());
   }
 }
 
@@ -138,8 +151,12 @@ void AtomicFile::flush() {
 
 void AtomicFile::commit() {
   flush();
-  if (::fsync(descriptor_) != 0 && errno != EINVAL) fail("{}: cannot be written: {}", path_.string(), reason());
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("{}: cannot be written: {}", path_.string(), reason());
+  // EINVAL, EROFS: what is no regular file has nothing to sync.
+  if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != EROFS) {
+    fail("{}: cannot be written: {}", path_.string(), reason());
+  }
+  if (!temporary_.empty() && ::rename(temporary_.c_str(), path_.c_str()) != 0)
+    fail("{}: cannot be written: {}", path_.string(), reason());
   ::close(descriptor_);
   descriptor_ = -1;
 }

@@ -32,9 +32,10 @@ class MappedFile {
 std::vector<std::byte> read_file(const std::filesystem::path& path);
 std::string read_text(const std::filesystem::path& path);
 
-/// Writes a file so that it is there whole or not at all: into a temporary name in the same folder, synced, then
-/// renamed over `path`. Creates missing parent folders. Whatever goes wrong (unwritable folder, full disk, an
-/// exception from the caller before commit()), the old file survives and the temporary one is removed.
+/// Writes a file so that it is there whole or not at all: into a temporary name in the same folder, synced,
+/// then renamed over `path`. Creates missing parent folders. Whatever goes wrong (unwritable folder, full
+/// disk, an exception from the caller before commit()), the old file survives and the temporary one is
+/// removed. A link is followed; a device or a pipe (/dev/null) is written as it goes.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -49,10 +50,11 @@ class AtomicFile {
   void commit();
 
  private:
+  void open_temporary();
   void flush();
 
   std::filesystem::path path_;
-  std::filesystem::path temporary_;
+  std::filesystem::path temporary_;  ///< empty where `path_` itself is written
   int descriptor_ = -1;
   std::uint64_t position_ = 0;
   std::vector<std::byte> buffer_;

@@ -7,21 +7,20 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
 
 namespace spatialmamba {
-namespace {
-
-// The pool whose range this thread is working on: a nested call runs serially instead of waiting for itself.
-thread_local const void* t_active_pool = nullptr;
-
-}  // namespace
 
 struct ThreadPool::State {
   std::vector<std::thread> workers;
+  // Set while a caller's job is under way. Who meets it set, a body that calls again or another thread, works
+  // alone instead of waiting.
+  std::atomic_flag in_use;
   std::mutex mutex;
   std::condition_variable work_ready;
   std::condition_variable work_done;
@@ -36,11 +35,18 @@ struct ThreadPool::State {
   std::atomic<std::int64_t> next{0};
   std::exception_ptr failure;
 
+  ~State() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    work_ready.notify_all();
+    for (std::thread& worker : workers) worker.join();
+  }
+
   int threads() const { return static_cast<int>(workers.size()) + 1; }
 
   void work() {
-    const void* outer = t_active_pool;
-    t_active_pool = this;
     try {
       for (std::int64_t begin = next.fetch_add(chunk); begin < n; begin = next.fetch_add(chunk)) {
         (*body)(begin, std::min(begin + chunk, n));
@@ -50,7 +56,6 @@ struct ThreadPool::State {
       const std::lock_guard lock(mutex);
       if (!failure) failure = std::current_exception();
     }
-    t_active_pool = outer;
   }
 
   void loop() {
@@ -69,53 +74,61 @@ struct ThreadPool::State {
 
   static void run(void* context, std::int64_t n, std::int64_t grain, RangeBody body) {
     auto& self = *static_cast<State*>(context);
-    if (t_active_pool == &self || self.workers.empty()) {
+    if (self.workers.empty() || self.in_use.test_and_set(std::memory_order_acquire)) {
       body(0, n);
       return;
     }
-    // Four ranges a thread even out unequal speeds without making the ranges too small to be worth a hand-over.
-    const std::int64_t ranges = 4 * self.threads();
+    self.share(n, grain, body);
+    const std::exception_ptr failure = std::exchange(self.failure, nullptr);
+    self.in_use.clear(std::memory_order_release);
+    if (failure) std::rethrow_exception(failure);
+  }
+
+  void share(std::int64_t items, std::int64_t grain, const RangeBody& shared_body) {
+    // Four ranges a thread even out unequal speeds without making the ranges too small to be worth a
+    // hand-over.
+    const std::int64_t ranges = 4 * threads();
     {
-      const std::lock_guard lock(self.mutex);
-      self.body = &body;
-      self.n = n;
-      self.chunk = std::max({grain, (n + ranges - 1) / ranges, std::int64_t{1}});
-      self.next.store(0);
-      self.failure = nullptr;
-      self.busy = static_cast<int>(self.workers.size());
-      ++self.generation;
+      const std::lock_guard lock(mutex);
+      body = &shared_body;
+      n = items;
+      chunk = std::max({grain, (items + ranges - 1) / ranges, std::int64_t{1}});
+      next.store(0);
+      busy = static_cast<int>(workers.size());
+      ++generation;
     }
-    self.work_ready.notify_all();
-    self.work();
-    std::unique_lock lock(self.mutex);
-    self.work_done.wait(lock, [&] { return self.busy == 0; });
-    if (self.failure) std::rethrow_exception(self.failure);
+    work_ready.notify_all();
+    work();
+    std::unique_lock lock(mutex);
+    work_done.wait(lock, [&] { return busy == 0; });
   }
 };
 
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   if (threads < 1) fail("a thread pool needs at least 1 thread, not {}", threads);
   State* state = state_.get();
-  for (int i = 1; i < threads; ++i) state->workers.emplace_back([state] { state->loop(); });
-}
-
-ThreadPool::~ThreadPool() {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->stopping = true;
+  try {
+    for (int i = 1; i < threads; ++i) state->workers.emplace_back([state] { state->loop(); });
+  } catch (const std::system_error& error) {
+    fail("{} threads cannot be started: {}", threads, error.code().message());
   }
-  state_->work_ready.notify_all();
-  for (std::thread& worker : state_->workers) worker.join();
 }
 
-int ThreadPool::threads() const { return state_->threads(); }
+ThreadPool::~ThreadPool() = default;
 
-ParallelFor ThreadPool::parallel_for() { return {&State::run, state_.get(), state_->threads()}; }
+int ThreadPool::threads() const {
+  return state_->threads();
+}
+
+ParallelFor ThreadPool::parallel_for() {
+  return {&State::run, state_.get(), state_->threads()};
+}
 
 int available_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  if (sched_getaffinity(0, sizeof set, &set) != 0)
+    return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   return std::max(1, CPU_COUNT(&set));
 }
 

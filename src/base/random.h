@@ -9,8 +9,8 @@
 
 namespace spatialmamba {
 
-/// xoshiro256** with its state in the open: small, fast, and the same on every machine and compiler, unlike the
-/// distributions of <random>. The state is what a checkpoint stores.
+/// xoshiro256** with its state in the open: small, fast, and the same on every machine and compiler, unlike
+/// the distributions of <random>. The state is what a checkpoint stores.
 class Random {
  public:
   using State = std::array<std::uint64_t, 4>;
@@ -77,7 +77,10 @@ class Random {
 
   double beta(double a, double b) {
     const double x = gamma(a);
-    return x / (x + gamma(b));
+    const double sum = x + gamma(b);
+    // For tiny a and b both underflow: there the distribution is that of a coin.
+    if (sum == 0.0) return chance(a / (a + b)) ? 1.0 : 0.0;
+    return x / sum;
   }
 
   template <typename T>
