@@ -91,7 +91,7 @@ Weights parse_safetensors(const Source& source) {
   try {
     return parse(source.bytes, source.owner);
   } catch (const Error& error) {
-    fail("{}: not a valid safetensors file: {}", source.name, error.what());
+    fail_in(source.name, "not a valid safetensors file: {}", error.what());
   }
 }
 

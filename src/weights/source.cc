@@ -2,7 +2,6 @@
 
 #include <cstring>
 
-#include "base/error.h"
 #include "base/file.h"
 
 namespace spatialmamba {
@@ -13,6 +12,14 @@ Source open_source(const std::filesystem::path& path) {
   return {path.string(), bytes, std::move(file)};
 }
 
+std::string printable(std::string_view text) {
+  std::string line(text.substr(0, kMaxMessage));
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return text.size() > kMaxMessage ? line + " ..." : line;
+}
+
 std::uint64_t byte_count(DType dtype, const Shape& shape) {
   std::int64_t bytes = 0;
   if (__builtin_mul_overflow(element_count(shape), static_cast<std::int64_t>(size_of(dtype)), &bytes)) {
@@ -21,9 +28,13 @@ std::uint64_t byte_count(DType dtype, const Shape& shape) {
   return static_cast<std::uint64_t>(bytes);
 }
 
+bool is_aligned(const std::byte* data, DType dtype) {
+  return reinterpret_cast<std::uintptr_t>(data) % size_of(dtype) == 0;
+}
+
 Tensor view_or_copy(DType dtype, Shape shape, std::span<const std::byte> bytes,
                     const std::shared_ptr<const void>& owner) {
-  if (reinterpret_cast<std::uintptr_t>(bytes.data()) % size_of(dtype) == 0) {
+  if (is_aligned(bytes.data(), dtype)) {
     return {dtype, std::move(shape), bytes.data(), bytes.size(), owner};
   }
   Tensor copy(dtype, std::move(shape));

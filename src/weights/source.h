@@ -7,7 +7,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 
+#include "base/error.h"
 #include "spatialmamba/tensor.h"
 
 namespace spatialmamba {
@@ -24,6 +27,21 @@ struct Source {
 
 /// Maps a file. Throws Error naming it.
 Source open_source(const std::filesystem::path& path);
+
+/// Longest error message that quotes a file's content.
+inline constexpr std::size_t kMaxMessage = 4000;
+
+/// A text from a file as an error may show it: one line, no control characters, of bounded length.
+std::string printable(std::string_view text);
+
+/// fail() with the file's name first and what comes from the file made printable.
+template <typename... Args>
+[[noreturn]] void fail_in(const std::string& file, fmt::format_string<Args...> format, Args&&... args) {
+  fail("{}: {}", file, printable(fmt::format(format, std::forward<Args>(args)...)));
+}
+
+/// True when the pointer may be read as elements of that type.
+bool is_aligned(const std::byte* data, DType dtype);
 
 /// A tensor over bytes that `owner` keeps alive: a view where they are aligned for the element type, else a
 /// copy, so that nobody ever meets an unaligned pointer. `bytes` must have the shape's size.
