@@ -19,8 +19,8 @@ std::vector<Isa> supported_isas();
 Isa default_isa();
 Isa isa_from_name(std::string_view name);
 
-/// What the kernels that run for `isa` were compiled for, as told by code compiled with them: "Scalar", "SSE4",
-/// "NEON", "AVX2" or "AVX3" (Highway's name of AVX-512).
+/// What the kernels that run for `isa` were compiled for, as told by code compiled with them: "Scalar",
+/// "SSE4", "NEON", "AVX2" or "AVX3" (Highway's name of AVX-512).
 std::string_view compiled_target(Isa isa);
 
 }  // namespace spatialmamba::kernels
