@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include "support/golden.h"
+
 namespace spatialmamba {
 namespace {
 
@@ -59,6 +61,14 @@ TEST(Architecture, EveryVariantIsReadBackFromItsWeights) {
     EXPECT_EQ(found.in_channels, 4);
     EXPECT_EQ(found.drop_path_rate, architecture.drop_path_rate);
     EXPECT_TRUE(compare(found, tensors).empty());
+  }
+}
+
+TEST(Architecture, OfficialFilesAreRead) {
+  for (const auto& file : test::golden_files("classification/nano", ".pth")) {
+    SCOPED_TRACE(file.filename().string());
+    const TensorMap tensors = read_pth(file).tensors;
+    EXPECT_EQ(compare(infer_architecture(tensors), tensors).describe(), "");
   }
 }
 
