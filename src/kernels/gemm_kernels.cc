@@ -1,0 +1,340 @@
+#include "kernels/gemm_kernels.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/gemm_kernels.cc"
+#include "hwy/cache_control.h"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "kernels/dispatch.h"
+#include "kernels/vector_math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace spatialmamba::kernels::HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Two accumulators a row, two vectors of B and one number of A must fit into the registers: 32 or 16.
+constexpr int kRows = HWY_TARGET == HWY_AVX3 ? 14 : HWY_TARGET == HWY_NEON ? 12 : 6;
+
+template <typename T>
+using Tag = hn::ScalableTag<T>;
+template <typename T>
+using Vector = hn::Vec<Tag<T>>;
+template <typename T>
+constexpr std::int64_t kLanes = HWY_LANES(T);
+
+// Where loads and stores of a part of a vector leave the rest of memory alone.
+constexpr bool kMaskedAccess = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2;
+
+template <typename T>
+HWY_INLINE Vector<T> load_part(const T* from, std::int64_t count) {
+  const Tag<T> d;
+  if constexpr (kMaskedAccess) {
+    return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count)), d, from);
+  } else {
+    HWY_ALIGN T buffer[kLanes<T>] = {};
+    std::copy_n(from, count, buffer);
+    return hn::Load(d, buffer);
+  }
+}
+
+template <typename T>
+HWY_INLINE void store_part(Vector<T> value, T* to, std::int64_t count) {
+  const Tag<T> d;
+  if constexpr (kMaskedAccess) {
+    hn::BlendedStore(value, hn::FirstN(d, static_cast<std::size_t>(count)), d, to);
+  } else {
+    HWY_ALIGN T buffer[kLanes<T>];
+    hn::Store(value, d, buffer);
+    std::copy_n(buffer, count, to);
+  }
+}
+
+// To the nearest bfloat16, ties to even; the quiet bit keeps NaN from becoming infinity.
+template <class D>
+HWY_INLINE hn::Vec<D> round_to_bf16(D d, hn::Vec<D> value) {
+  const hn::RebindToUnsigned<D> du;
+  const auto bits = hn::BitCast(du, value);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
+  const auto quiet = hn::Or(bits, hn::Set(du, 0x400000));
+  const auto kept = hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(value)), quiet, rounded);
+  return hn::BitCast(d, hn::And(kept, hn::Set(du, 0xFFFF0000)));
+}
+
+template <bool kRound, class D>
+HWY_INLINE hn::Vec<D> packed_value(D d, hn::Vec<D> value) {
+  if constexpr (kRound) {
+    return round_to_bf16(d, value);
+  } else {
+    return value;
+  }
+}
+
+template <bool kRound, typename T>
+void pack_row(const T* HWY_RESTRICT from, std::int64_t count, T* HWY_RESTRICT to) {
+  const Tag<T> d;
+  std::int64_t i = 0;
+  for (; i + kLanes<T> <= count; i += kLanes<T>) {
+    hn::StoreU(packed_value<kRound>(d, hn::LoadU(d, from + i)), d, to + i);
+  }
+  if (i < count) store_part<T>(packed_value<kRound>(d, load_part(from + i, count - i)), to + i, count - i);
+}
+
+template <bool kRound, typename T>
+void pack_rows(const T* source, std::int64_t stride, std::int64_t rows, std::int64_t k, T* packed) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    pack_row<kRound>(source + i * stride, k, packed + i * kRowWords<T>);
+  }
+}
+
+// In whole vectors: what is written past the panel's width belongs to the next k and follows.
+template <bool kRound, typename T>
+void pack_panels(const T* HWY_RESTRICT source, std::int64_t stride, std::int64_t count, std::int64_t k,
+                 PanelShape shape, T* HWY_RESTRICT packed) {
+  const Tag<T> d;
+  for (std::int64_t p = 0; p < k; ++p) {
+    const T* from = source + p * stride;
+    T* panel = packed;
+    for (std::int64_t j = 0; j < count; j += shape.width, panel += shape.panel_stride) {
+      const std::int64_t width = shape.width_at(count - j);
+      const std::int64_t there = std::min(width, count - j);
+      T* to = panel + p * width;
+      std::int64_t i = 0;
+      for (; i + kLanes<T> <= there; i += kLanes<T>) {
+        hn::StoreU(packed_value<kRound>(d, hn::LoadU(d, from + j + i)), d, to + i);
+      }
+      for (; i < width; i += kLanes<T>) {
+        const std::int64_t part = std::clamp<std::int64_t>(there - i, 0, kLanes<T>);
+        hn::StoreU(packed_value<kRound>(d, load_part(from + j + i, part)), d, to + i);
+      }
+    }
+  }
+}
+
+#if HWY_TARGET != HWY_SCALAR
+// Four rows of four numbers to four columns.
+template <bool kRound>
+HWY_INLINE void transpose_4x4(const float* HWY_RESTRICT source, std::int64_t stride, float* HWY_RESTRICT to,
+                              std::int64_t to_stride) {
+  const hn::FixedTag<float, 4> d;
+  const hn::FixedTag<double, 2> d2;
+  const auto row0 = packed_value<kRound>(d, hn::LoadU(d, source));
+  const auto row1 = packed_value<kRound>(d, hn::LoadU(d, source + stride));
+  const auto row2 = packed_value<kRound>(d, hn::LoadU(d, source + 2 * stride));
+  const auto row3 = packed_value<kRound>(d, hn::LoadU(d, source + 3 * stride));
+  const auto low01 = hn::BitCast(d2, hn::InterleaveLower(d, row0, row1));
+  const auto low23 = hn::BitCast(d2, hn::InterleaveLower(d, row2, row3));
+  const auto high01 = hn::BitCast(d2, hn::InterleaveUpper(d, row0, row1));
+  const auto high23 = hn::BitCast(d2, hn::InterleaveUpper(d, row2, row3));
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d2, low01, low23)), d, to);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d2, low01, low23)), d, to + to_stride);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d2, high01, high23)), d, to + 2 * to_stride);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d2, high01, high23)), d, to + 3 * to_stride);
+}
+
+// Columns [0, result) of the panel, by fours.
+template <bool kRound>
+std::int64_t pack_fours_transposed(const float* source, std::int64_t stride, std::int64_t count,
+                                   std::int64_t k, std::int64_t width, float* packed) {
+  std::int64_t j = 0;
+  for (; j + 4 <= count; j += 4) {
+    std::int64_t p = 0;
+    for (; p + 4 <= k; p += 4) {
+      transpose_4x4<kRound>(source + j * stride + p, stride, packed + p * width + j, width);
+    }
+    for (; p < k; ++p) {
+      for (std::int64_t i = j; i < j + 4; ++i)
+        pack_row<kRound>(source + i * stride + p, 1, packed + p * width + i);
+    }
+  }
+  return j;
+}
+#else
+template <bool kRound>
+std::int64_t pack_fours_transposed(const float*, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                                   float*) {
+  return 0;
+}
+#endif
+
+template <bool kRound>
+std::int64_t pack_fours_transposed(const double*, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                                   double*) {
+  return 0;
+}
+
+template <bool kRound, typename T>
+void pack_transposed(const T* source, std::int64_t stride, std::int64_t count, std::int64_t k,
+                     std::int64_t width, T* packed) {
+  std::int64_t j = pack_fours_transposed<kRound>(source, stride, count, k, width, packed);
+  for (; j < count; ++j) {
+    for (std::int64_t p = 0; p < k; ++p) pack_row<kRound>(source + j * stride + p, 1, packed + p * width + j);
+  }
+  for (std::int64_t p = 0; p < k && count < width; ++p) {
+    std::fill(packed + p * width + count, packed + (p + 1) * width, T{0});
+  }
+}
+
+template <typename T, bool kColumnsContiguous, int kVectors, int kCount>
+void multiply_tile(std::int64_t k, const T* HWY_RESTRICT a, const T* HWY_RESTRICT b, T* HWY_RESTRICT c,
+                   std::int64_t stride, bool accumulate) {
+  constexpr std::int64_t kRowStep = kColumnsContiguous ? 1 : kRowWords<T>;
+  constexpr std::int64_t kStep = kColumnsContiguous ? kCount : 1;
+  const Tag<T> d;
+  Vector<T> sums[kCount][kVectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      sums[i][v] = hn::Zero(d);
+      hwy::Prefetch(c + i * stride + v * kLanes<T>);
+    }
+  }
+  for (std::int64_t p = 0; p < k; ++p) {
+    Vector<T> columns[kVectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) columns[v] = hn::Load(d, b + v * kLanes<T>);
+#pragma GCC unroll 16
+    for (int i = 0; i < kCount; ++i) {
+      const auto row = hn::Set(d, a[i * kRowStep]);
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) sums[i][v] = hn::MulAdd(row, columns[v], sums[i][v]);
+    }
+    a += kStep;
+    b += kVectors * kLanes<T>;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      T* to = c + i * stride + v * kLanes<T>;
+      if (accumulate) sums[i][v] = hn::Add(sums[i][v], hn::LoadU(d, to));
+      hn::StoreU(sums[i][v], d, to);
+    }
+  }
+}
+
+template <typename T>
+void sum_columns(const T* HWY_RESTRICT source, std::int64_t stride, std::int64_t count, std::int64_t k,
+                 T* HWY_RESTRICT sums, bool accumulate) {
+  const Tag<T> d;
+  std::int64_t i = 0;
+  for (; i + 2 * kLanes<T> <= count; i += 2 * kLanes<T>) {
+    auto sum0 = hn::Zero(d);
+    auto sum1 = hn::Zero(d);
+    for (std::int64_t p = 0; p < k; ++p) {
+      sum0 = hn::Add(sum0, hn::LoadU(d, source + p * stride + i));
+      sum1 = hn::Add(sum1, hn::LoadU(d, source + p * stride + i + kLanes<T>));
+    }
+    if (accumulate) {
+      sum0 = hn::Add(sum0, hn::LoadU(d, sums + i));
+      sum1 = hn::Add(sum1, hn::LoadU(d, sums + i + kLanes<T>));
+    }
+    hn::StoreU(sum0, d, sums + i);
+    hn::StoreU(sum1, d, sums + i + kLanes<T>);
+  }
+  for (; i < count; i += kLanes<T>) {
+    const std::int64_t part = std::min(kLanes<T>, count - i);
+    auto sum = hn::Zero(d);
+    for (std::int64_t p = 0; p < k; ++p) sum = hn::Add(sum, load_part(source + p * stride + i, part));
+    if (accumulate) sum = hn::Add(sum, load_part(sums + i, part));
+    store_part<T>(sum, sums + i, part);
+  }
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> activated(D d, GemmActivation activation, hn::Vec<D> value) {
+  // The order of the operands lets NaN through on x86.
+  return activation == GemmActivation::gelu ? gelu(d, value) : hn::Max(hn::Zero(d), value);
+}
+
+template <typename T>
+void finish(const T* tile, std::int64_t tile_stride, std::int64_t rows, std::int64_t columns,
+            const TileOutput<T>& output) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const T* sums = tile + i * tile_stride;
+    T* c = output.c + i * output.stride;
+    const T* residual = output.residual + i * output.residual_stride;
+    T* active = output.activated + i * output.activated_stride;
+    for_vectors<T>(0, columns, [&](auto d, std::int64_t j) HWY_ATTR {
+      auto sum = hn::LoadU(d, sums + j);
+      if (output.accumulate) sum = hn::Add(sum, hn::LoadU(d, c + j));
+      if (output.bias != nullptr) sum = hn::Add(sum, hn::LoadU(d, output.bias + j));
+      if (output.residual != nullptr) sum = hn::Add(sum, hn::LoadU(d, residual + j));
+      hn::StoreU(sum, d, c + j);
+      if (output.activation != GemmActivation::none) {
+        hn::StoreU(activated(d, output.activation, sum), d, active + j);
+      }
+    });
+  }
+}
+
+template <typename T, bool kColumnsContiguous, int kVectors, int... kCounts>
+void list_tiles(typename GemmKernels<T>::Tile* tiles, std::integer_sequence<int, kCounts...>) {
+  ((tiles[kCounts] = &multiply_tile<T, kColumnsContiguous, kVectors, kCounts + 1>), ...);
+}
+
+template <typename T, bool kRound>
+GemmKernels<T> make_kernels() {
+  GemmKernels<T> kernels{};
+  kernels.rows = kRows;
+  kernels.lanes = static_cast<int>(kLanes<T>);
+  kernels.k_per_word = 1;
+  kernels.pack_rows = &pack_rows<kRound, T>;
+  kernels.pack_panels = &pack_panels<kRound, T>;
+  kernels.pack_transposed = &pack_transposed<kRound, T>;
+  kernels.finish = &finish<T>;
+  kernels.sum_columns = &sum_columns<T>;
+  constexpr std::make_integer_sequence<int, kRows> kCounts;
+  list_tiles<T, false, 1>(kernels.tiles[0][0], kCounts);
+  list_tiles<T, false, 2>(kernels.tiles[0][1], kCounts);
+  list_tiles<T, true, 1>(kernels.tiles[1][0], kCounts);
+  list_tiles<T, true, 2>(kernels.tiles[1][1], kCounts);
+  return kernels;
+}
+
+const GemmKernels<float>& float_kernels() {
+  static const GemmKernels<float> kernels = make_kernels<float, false>();
+  return kernels;
+}
+
+const GemmKernels<float>& rounded_kernels() {
+  static const GemmKernels<float> kernels = make_kernels<float, true>();
+  return kernels;
+}
+
+const GemmKernels<double>& double_kernels() {
+  static const GemmKernels<double> kernels = make_kernels<double, false>();
+  return kernels;
+}
+
+}  // namespace
+}  // namespace spatialmamba::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace spatialmamba::kernels {
+
+template <>
+const GemmKernels<float>& gemm_kernels(Isa isa, Multiply multiply) {
+  if (multiply == Multiply::full) return SPATIALMAMBA_CHOOSE(isa, float_kernels)();
+  if (isa >= Isa::avx512bf16) {
+    const GemmKernels<float>* kernels = gemm_kernels_avx512bf16(SPATIALMAMBA_CHOOSE(isa, float_kernels)());
+    if (kernels != nullptr) return *kernels;
+  }
+  return SPATIALMAMBA_CHOOSE(isa, rounded_kernels)();
+}
+
+template <>
+const GemmKernels<double>& gemm_kernels(Isa isa, Multiply) {
+  return SPATIALMAMBA_CHOOSE(isa, double_kernels)();
+}
+
+}  // namespace spatialmamba::kernels
+#endif
