@@ -65,6 +65,24 @@ std::vector<T> dense_rows(const std::vector<T>& values, std::int64_t width, std:
   return dense;
 }
 
+/// Central differences of loss() in every element of `values` against `gradient`.
+template <typename Loss>
+void expect_finite_differences(const char* what, std::vector<double>& values,
+                               const std::vector<double>& gradient, const Loss& loss) {
+  constexpr double kStep = 1e-6;
+  std::vector<double> differences;
+  for (double& value : values) {
+    const double centre = value;
+    value = centre + kStep;
+    const double above = loss();
+    value = centre - kStep;
+    const double below = loss();
+    value = centre;
+    differences.push_back((above - below) / (2.0 * kStep));
+  }
+  EXPECT_LE(spatialmamba::test::relative_deviation(differences, gradient), 1e-7) << what;
+}
+
 inline double logistic(double x) {
   return 1.0 / (1.0 + std::exp(-x));
 }
