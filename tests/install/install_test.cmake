@@ -1,0 +1,48 @@
+# Run by CTest with -D build, source, work, generator, compiler and version.
+cmake_minimum_required(VERSION 3.25)
+
+# Runs a command, shows what it said where it failed, and leaves its standard output in `output`.
+function(run)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE code OUTPUT_VARIABLE said ERROR_VARIABLE complained)
+  if(NOT code EQUAL 0)
+    message(FATAL_ERROR "'${ARGN}' ended with ${code}:\n${said}\n${complained}")
+  endif()
+  set(output "${said}" PARENT_SCOPE)
+endfunction()
+
+function(require_line text line)
+  if(NOT text MATCHES "(^|\n)${line}(\n|$)")
+    message(FATAL_ERROR "expected the line '${line}' in:\n${text}")
+  endif()
+endfunction()
+
+set(golden "$ENV{SPATIALMAMBA_GOLDEN}")
+if(golden STREQUAL "")
+  set(golden "${source}/tests/golden")
+endif()
+set(weights "${golden}/classification/nano/nano_weights.safetensors")
+
+# Installed in one place and used in another: nothing may depend on where it was first.
+file(REMOVE_RECURSE "${work}")
+run("${CMAKE_COMMAND}" --install "${build}" --prefix "${work}/first")
+file(RENAME "${work}/first" "${work}/prefix")
+
+run("${CMAKE_COMMAND}" -S "${source}/examples/consumer" -B "${work}/consumer" -G "${generator}"
+    -D CMAKE_CXX_COMPILER=${compiler} -D CMAKE_BUILD_TYPE=Release -D CMAKE_PREFIX_PATH=${work}/prefix)
+file(STRINGS "${work}/consumer/CMakeCache.txt" found REGEX "^SpatialMamba_DIR")
+if(NOT found MATCHES "=${work}/prefix/")
+  message(FATAL_ERROR "the consumer found another package: ${found}")
+endif()
+run("${CMAKE_COMMAND}" --build "${work}/consumer")
+run("${work}/consumer/consumer" "${weights}")
+set(consumer_said "${output}")
+
+# The installed program counts the same.
+run("${work}/prefix/bin/spatialmamba" info "${weights}" --size 224 --json)
+string(JSON parameters GET "${output}" parameters)
+string(JSON flops GET "${output}" flops)
+string(JSON classes GET "${output}" num_classes)
+require_line("${consumer_said}" "version ${version}")
+require_line("${consumer_said}" "parameters ${parameters}")
+require_line("${consumer_said}" "flops ${flops}")
+require_line("${consumer_said}" "model custom, ${classes} classes")
