@@ -24,6 +24,9 @@ struct SampleTransform {
 SampleTransform sample_transform(const TrainTransform& transform);
 SampleTransform sample_transform(const image::EvalTransform& transform);
 
+/// The samples 0 … size-1 as they are stored.
+std::vector<std::int64_t> stored_order(std::int64_t size);
+
 /// The samples 0 … size-1 in an order that depends on (seed, epoch) alone.
 std::vector<std::int64_t> epoch_order(std::int64_t size, std::uint64_t seed, std::int64_t epoch);
 
@@ -87,8 +90,10 @@ class Loader {
   std::int64_t batches() const;
 
  private:
-  class Worker;
-  std::unique_ptr<Worker> worker_;
+  class Pipeline;
+  std::unique_ptr<Pipeline> pipeline_;
+  std::vector<std::string> passed_over_;
+  bool any_sample_ = false;
 };
 
 }  // namespace spatialmamba::data
