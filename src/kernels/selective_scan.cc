@@ -1,0 +1,96 @@
+#include "kernels/selective_scan.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/scan_partition.h"
+#include "kernels/scan_projection.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/selective_scan.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "kernels/dispatch.h"
+#include "kernels/selective_scan-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace spatialmamba::kernels::HWY_NAMESPACE {
+namespace {
+
+// Runs the recurrence over an item from the state `carry` (of its channels), which it moves to the item's
+// end. Writes the states to h, or (h == nullptr) adds up the time steps in `steps`.
+template <typename T>
+void scan_item(const ScanInput<T>& in, const T* projection, const ScanItem& item, T* carry, T* steps, T* h) {
+  const std::int64_t first = item.channels.begin;
+  const std::vector<T> rates = decay_rates(in, item.channels);
+  DeltaTiles<T> tiles(in, projection, item.channels);
+  for (std::int64_t t = item.tokens.begin; t < item.tokens.end; t += kScanTile) {
+    const std::int64_t count = std::min(kScanTile, item.tokens.end - t);
+    const std::int64_t token = item.image * in.length + t;
+    const T* delta = tiles.at(token, count);
+    const T* b = in.b + token * in.b_stride;
+    for_vectors<T>(first, item.channels.end, [&](auto d, std::int64_t c) HWY_ATTR {
+      const std::int64_t local = c - first;
+      const auto bias = hn::LoadU(d, in.delta_bias + c);
+      const auto rate = hn::LoadU(d, rates.data() + local);
+      auto state = hn::LoadU(d, carry + local);
+      auto elapsed = hn::Zero(d);
+      for (std::int64_t i = 0; i < count; ++i) {
+        const auto step = softplus(d, hn::Add(hn::LoadU(d, delta + i * tiles.stride() + local), bias));
+        const auto u = hn::LoadU(d, in.u + (token + i) * in.u_stride + c);
+        const auto gain = hn::Mul(hn::Mul(step, hn::Set(d, b[i * in.b_stride])), u);
+        state = hn::MulAdd(exp_normal(d, hn::Mul(step, rate)), state, gain);
+        if (h == nullptr) {
+          elapsed = hn::Add(elapsed, step);
+        } else {
+          hn::StoreU(state, d, h + (token + i) * in.channels + c);
+        }
+      }
+      hn::StoreU(state, d, carry + local);
+      if (h == nullptr) hn::StoreU(hn::Add(hn::LoadU(d, steps + local), elapsed), d, steps + local);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace spatialmamba::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace spatialmamba::kernels {
+
+template <typename T>
+void selective_scan_forward(const ScanInput<T>& input, T* h, Isa isa, const ParallelFor& parallel) {
+  const auto scan = SPATIALMAMBA_CHOOSE(isa, scan_item<T>);
+  const std::vector<T> projection = transposed_projection(input);
+  const ScanPartition partition(input.images, input.length, input.channels, parallel.threads());
+  const std::int64_t rows = input.images * partition.chunks();
+  // State at the start of every chunk [image, chunk][E].
+  PartialSums<T> carries(rows, input.channels);
+  const auto for_items = [&](auto&& body) {
+    parallel(partition.count(), 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) body(partition[i]);
+    });
+  };
+  if (partition.chunks() > 1) {
+    PartialSums<T> ends(rows, input.channels);
+    PartialSums<T> steps(rows, input.channels);
+    for_items([&](const ScanItem& item) {
+      if (item.chunk == partition.chunks() - 1) return;
+      const std::int64_t row = item.image * partition.chunks() + item.chunk;
+      const std::int64_t first = item.channels.begin;
+      scan(input, projection.data(), item, ends[row] + first, steps[row] + first, nullptr);
+    });
+    carry_over(input, partition, ends, steps, false, carries);
+  }
+  for_items([&](const ScanItem& item) {
+    T* carry = carries[item.image * partition.chunks() + item.chunk] + item.channels.begin;
+    scan(input, projection.data(), item, carry, nullptr, h);
+  });
+}
+
+template void selective_scan_forward(const ScanInput<float>&, float*, Isa, const ParallelFor&);
+template void selective_scan_forward(const ScanInput<double>&, double*, Isa, const ParallelFor&);
+
+}  // namespace spatialmamba::kernels
+#endif
