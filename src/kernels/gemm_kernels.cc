@@ -250,8 +250,8 @@ void sum_columns(const T* HWY_RESTRICT source, std::int64_t stride, std::int64_t
 
 template <class D>
 HWY_INLINE hn::Vec<D> activated(D d, GemmActivation activation, hn::Vec<D> value) {
-  // The order of the operands lets NaN through on x86.
-  return activation == GemmActivation::gelu ? gelu(d, value) : hn::Max(hn::Zero(d), value);
+  if (activation == GemmActivation::gelu) return gelu(d, value);
+  return hn::IfThenElse(hn::Lt(value, hn::Zero(d)), hn::Zero(d), value);  // NaN stays NaN
 }
 
 template <typename T>
