@@ -2,7 +2,10 @@
 
 #include <torch/torch.h>
 
+#include <optional>
+
 #include "nn/compute.h"
+#include "nn/functions/state_mixing.h"
 #include "nn/layers.h"
 
 namespace spatialmamba::nn {
@@ -19,20 +22,20 @@ class StateFusionImpl : public torch::nn::Module {
 };
 TORCH_MODULE(StateFusion);
 
-/// The structure-aware SSM (section 4 of the paper): a state scan over the tokens in row-major order, fusion of
-/// each state with its neighbours in the map, and the gate.
+/// The structure-aware SSM (section 4 of the paper): a state scan over the tokens in row-major order, fusion
+/// of each state with its neighbours in the map, and the gate.
 class StructureAwareSsmImpl : public torch::nn::Module {
  public:
   StructureAwareSsmImpl(std::int64_t dim, ComputePtr compute);
 
-  /// The states of one call, (N, H, W, E), before and after fusion.
-  struct States {
-    torch::Tensor before;
-    torch::Tensor after;
-  };
-
-  /// u (N, H, W, dim) -> the same shape. Fills `states` where given.
-  torch::Tensor forward(const torch::Tensor& u, States* states = nullptr);
+  /// The three steps, so that what surrounds the layer joins its products: the LayerNorm in front, the
+  /// residual and the drop path behind. x (N, H, W, dim) -> in_proj(norm(x)), (N, H, W, 4 dim)
+  torch::Tensor project_in(const torch::Tensor& x, const AffineImpl& norm) const;
+  /// -> (N, H, W, 2 dim). Fills `states` where given.
+  torch::Tensor mix(const torch::Tensor& xz, FusionStates* states = nullptr) const;
+  /// -> residual + scale · out_proj(y); scale (N) or undefined.
+  torch::Tensor project_out(const torch::Tensor& y, const torch::Tensor& residual,
+                            const torch::Tensor& scale) const;
 
  private:
   ComputePtr compute_;
@@ -74,7 +77,7 @@ class BlockImpl : public torch::nn::Module {
 
   /// x (N, H, W, dim) -> the same shape.
   torch::Tensor forward(const torch::Tensor& x, const DropPath& drop_path = {},
-                        StructureAwareSsmImpl::States* states = nullptr);
+                        FusionStates* states = nullptr) const;
 
  private:
   double drop_path_rate_;

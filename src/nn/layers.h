@@ -4,8 +4,8 @@
 
 namespace spatialmamba::nn {
 
-/// A weight and, where wanted, a bias with one element per row of the weight: the parameters of a convolution,
-/// a linear layer or a LayerNorm. The owner knows what to compute with them. Uninitialised.
+/// A weight and, where wanted, a bias with one element per row of the weight: the parameters of a
+/// convolution, a linear layer or a LayerNorm. The owner knows what to compute with them. Uninitialised.
 class AffineImpl : public torch::nn::Module {
  public:
   explicit AffineImpl(at::IntArrayRef weight_shape, bool with_bias = true);

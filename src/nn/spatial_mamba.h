@@ -52,21 +52,22 @@ class StageImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Stage);
 
-/// The classifier. Parameters and buffers carry the reference's names, in the reference's order. Values are not
-/// initialised by the constructor: call initialise() or load_weights().
+/// The classifier. Parameters and buffers carry the reference's names, in the reference's order. Values are
+/// not initialised by the constructor: call initialise() or load_weights().
 class SpatialMambaImpl : public torch::nn::Module {
  public:
   /// Throws UsageError for an architecture that cannot be built.
   explicit SpatialMambaImpl(Architecture architecture, const ModelOptions& options = {});
 
-  /// images (N, in_channels, H, W) of the parameters' type, any memory format and any size -> logits (N, classes).
-  /// Throws Error for another type, rank or channel count.
+  /// images (N, in_channels, H, W) of the parameters' type, any memory format and any size -> logits (N,
+  /// classes). Throws Error for another type, rank or channel count.
   torch::Tensor forward(const torch::Tensor& images);
   Stages forward_stages(const torch::Tensor& images, bool with_blocks = false);
   /// Runs in evaluation mode without gradients, whatever mode the model is in.
   std::vector<BlockStates> record_states(const torch::Tensor& images);
 
   const Architecture& architecture() const { return architecture_; }
+  kernels::Isa isa() const { return compute_->isa; }
   Precision precision() const { return compute_->precision; }
   void set_precision(Precision precision) { compute_->precision = precision; }
   bool checkpoint_blocks() const { return checkpoint_blocks_; }
@@ -75,7 +76,7 @@ class SpatialMambaImpl : public torch::nn::Module {
   void set_generator(const at::Generator& generator) { generator_ = generator; }
 
  private:
-  torch::Tensor check(const torch::Tensor& images) const;
+  void check(const torch::Tensor& images) const;
   torch::Tensor run_block(const Block& block, const torch::Tensor& x);
 
   Architecture architecture_;

@@ -21,13 +21,14 @@ struct LoadReport {
   bool head_was_reset = false;
 };
 
-/// Copies all tensors into parameters and buffers, converting to their type. Throws Error with the full lists of
-/// missing, unexpected and mis-shaped names (where not allowed) and `source` in front, before anything is changed.
+/// Copies all tensors into parameters and buffers, converting to their type. Throws Error with the full lists
+/// of missing, unexpected and mis-shaped names (where not allowed) and `source` in front, before anything is
+/// changed.
 LoadReport load_weights(SpatialMambaImpl& model, const TensorMap& tensors, const std::string& source,
                         const LoadOptions& options = {});
 
-/// Copies of all parameters and buffers in the reference's order and the model's type, with metadata `task` and
-/// `variant`.
+/// Copies of all parameters and buffers in the reference's order and the model's type, with metadata `task`
+/// and `variant`.
 Weights to_weights(const SpatialMambaImpl& model);
 
 /// Parameters and buffers by name, in the order of tensor_specs(). The tensors share the model's storage.
