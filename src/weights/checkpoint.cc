@@ -1,6 +1,7 @@
 #include "weights/checkpoint.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
 #include "weights/cursor.h"
@@ -12,7 +13,7 @@ namespace {
 
 using pickle::Value;
 
-/// 0x1950a86a20f9469cfc6c as the first pickle of a legacy file has it, behind PROTO, LONG1 and its length.
+/// 0x1950a86a20f9469cfc6c as the first pickle of a legacy file has it.
 constexpr std::string_view kLegacyMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
 constexpr std::int64_t kLegacyProtocol = 1001;
 /// Keys under which training programs keep the state dictionary, the usual one first.
@@ -23,9 +24,10 @@ std::string_view as_text(std::span<const std::byte> bytes) {
 }
 
 bool looks_like_legacy(std::span<const std::byte> bytes) {
-  constexpr std::size_t kBefore = 4;
-  return bytes.size() >= kBefore + kLegacyMagic.size() &&
-         as_text(bytes.subspan(kBefore, kLegacyMagic.size())) == kLegacyMagic;
+  // Before the number stand PROTO, in newer protocols FRAME, and LONG1 with their operands.
+  constexpr std::size_t kLongestBefore = 13;
+  const auto start = as_text(bytes.first(std::min(bytes.size(), kLongestBefore + kLegacyMagic.size())));
+  return start.find(kLegacyMagic) != std::string_view::npos;
 }
 
 std::string name_of_key(const Value& key) {
@@ -48,6 +50,28 @@ bool holds_only_tensors(const pickle::Entries& entries) {
   return !entries.empty() && std::ranges::all_of(entries, [](const auto& entry) {
     return entry.first->text().has_value() && is_tensor(*entry.second);
   });
+}
+
+/// The tensors `KEY/NAME` of a training run's .safetensors file, called NAME; by default those of the usual
+/// key or, in a plain weights file, all of them.
+Weights section_of(Weights weights, const std::string& key, const std::string& file) {
+  std::set<std::string> keys;
+  for (const auto& [name, tensor] : weights.tensors) {
+    if (const std::size_t slash = name.find('/'); slash != std::string::npos)
+      keys.insert(name.substr(0, slash));
+  }
+  const std::string wanted(key.empty() ? kStateKeys[0] : key);
+  if (!keys.contains(wanted)) {
+    if (key.empty()) return weights;
+    if (keys.empty()) fail_in(file, "has no '{}': it holds one set of weights, and no keys", key);
+    fail_in(file, "has no '{}'; its keys are {}", key, fmt::join(keys, ", "));
+  }
+  TensorMap section;
+  for (const auto& [name, tensor] : weights.tensors) {
+    if (name.starts_with(wanted + '/')) section.add(name.substr(wanted.size() + 1), tensor);
+  }
+  weights.tensors = std::move(section);
+  return weights;
 }
 
 }  // namespace
@@ -248,11 +272,8 @@ Weights parse_pth(Source source, const std::string& key) {
 
 Weights parse_weights(Source source, const std::string& key) {
   if (looks_like_checkpoint(source.bytes)) return parse_pth(std::move(source), key);
-  if (!looks_like_safetensors(source.bytes)) {
-    fail_in(source.name, "neither a .safetensors file nor a PyTorch checkpoint (.pth)");
-  }
-  if (!key.empty()) fail_in(source.name, "a .safetensors file has no keys, so there is no '{}' in it", key);
-  return parse_safetensors(source);
+  if (looks_like_safetensors(source.bytes)) return section_of(parse_safetensors(source), key, source.name);
+  fail_in(source.name, "neither a .safetensors file nor a PyTorch checkpoint (.pth)");
 }
 
 Weights read_pth(const std::filesystem::path& path, const std::string& key) {

@@ -26,7 +26,7 @@ using Records = std::vector<std::pair<std::string, std::string>>;  ///< names an
 struct ZipOptions {
   bool deflate = false;
   bool zip64 = false;
-  std::string comment;
+  std::string comment = {};
 };
 std::string make_zip(const Records& records, const ZipOptions& options = {});
 

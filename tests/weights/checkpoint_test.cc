@@ -63,7 +63,7 @@ TEST(GoldenCheckpoint, TrainedWeightsAreTheTrace) {
   const std::string trace_file = "classification/train/trace.json";
   if (!test::has_golden(kNano + "latest_ckpt.pth") || !test::has_golden(final_file)) return;
   const auto trace = nlohmann::json::parse(read_text(test::golden(trace_file)));
-  const double tolerance = 5.0 * trace.at("max_abs_weight_diff_float32_vs_float64").get<double>();
+  const auto& deviations = trace.at("max_abs_weight_diff_float32_vs_float64");
   const TensorMap expected = read_safetensors(test::golden(final_file)).tensors;
   const TensorMap trained = read_pth(test::golden(kNano + "latest_ckpt.pth"), "model").tensors;
   std::size_t compared = 0;
@@ -76,6 +76,8 @@ TEST(GoldenCheckpoint, TrainedWeightsAreTheTrace) {
     const std::vector<double> a = test::as_double(tensor);
     const std::vector<double> b = test::as_double(*truth);
     ASSERT_EQ(a.size(), b.size()) << name;
+    // The stored truth is rounded to single precision, which alone may make a deviation of this size.
+    const double tolerance = std::max(5.0 * deviations.at(name).get<double>(), 1e-7);
     for (std::size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], tolerance) << name;
     ++compared;
   }
