@@ -159,7 +159,7 @@ HWY_INLINE hn::Vec<D> activate(D d, Activation activation, hn::Vec<D> v) {
 
 template <class D>
 HWY_INLINE hn::Vec<D> through_activation(D d, Activation activation, hn::Vec<D> pre, hn::Vec<D> dy) {
-  if (activation == Activation::silu) return hn::Mul(dy, silu_slope(d, pre));
+  if (activation == Activation::silu) return hn::Mul(dy, silu_with_slope(d, pre).slope);
   return hn::IfThenElseZero(hn::Gt(pre, hn::Zero(d)), dy);
 }
 

@@ -7,9 +7,9 @@
 
 namespace spatialmamba::kernels {
 
-/// Functions of n contiguous numbers; y may be x. Error bounds are in units in the last place (ulp) of the
-/// result over the whole range; infinities and NaN give what the C library gives, denormal results are exact
-/// to the same absolute error.
+/// Functions of n contiguous numbers; y may be x. The errors of exp, softplus and erf are at most 3 units in
+/// the last place of the result in either precision, over the whole range: denormal results, infinities and
+/// NaN included. The activations and their derivatives are right to 4 epsilon, relative to max(1, |result|).
 
 /// e^x.
 template <typename T>

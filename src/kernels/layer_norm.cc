@@ -46,12 +46,9 @@ void normalise_rows(const LayerNormInput<T>& in, T* y, T* mean, T* rstd, RowRang
 // Gradient behind the gate: from dy to that of xhat · gamma + beta, and dz on the way.
 template <typename T, class D>
 HWY_INLINE hn::Vec<D> through_gate(D d, hn::Vec<D> dy, hn::Vec<D> normalised, const T* z, T* dz) {
-  const auto gate = hn::LoadU(d, z);
-  const auto one = hn::Set(d, T{1});
-  const auto s = logistic(d, gate);
-  const auto slope = hn::Mul(s, hn::MulAdd(gate, hn::Sub(one, s), one));
-  hn::StoreU(hn::Mul(hn::Mul(dy, normalised), slope), d, dz);
-  return hn::Mul(dy, hn::Mul(gate, s));
+  const auto gate = silu_with_slope(d, hn::LoadU(d, z));
+  hn::StoreU(hn::Mul(hn::Mul(dy, normalised), gate.slope), d, dz);
+  return hn::Mul(dy, gate.value);
 }
 
 // Adds to dgamma and dbeta.

@@ -175,23 +175,24 @@ HWY_INLINE SoftplusResult<D> softplus_with_slope(D d, hn::Vec<D> x) {
 }
 
 template <class D>
-HWY_INLINE hn::Vec<D> logistic(D d, hn::Vec<D> x) {
-  const auto one = hn::Set(d, hn::TFromD<D>{1});
-  return hn::Div(one, hn::Add(one, exp_normal(d, hn::Neg(x))));
-}
-
-template <class D>
 HWY_INLINE hn::Vec<D> silu(D d, hn::Vec<D> x) {
   const auto one = hn::Set(d, hn::TFromD<D>{1});
   return hn::Div(x, hn::Add(one, exp_normal(d, hn::Neg(x))));
 }
 
-/// The derivative of silu, s (1 + x (1 - s)) with s = logistic(x).
 template <class D>
-HWY_INLINE hn::Vec<D> silu_slope(D d, hn::Vec<D> x) {
+struct SiluResult {
+  hn::Vec<D> value;
+  hn::Vec<D> slope;  ///< s (1 + x (1 - s)) with s = 1 / (1 + e^-x)
+};
+
+template <class D>
+HWY_INLINE SiluResult<D> silu_with_slope(D d, hn::Vec<D> x) {
   const auto one = hn::Set(d, hn::TFromD<D>{1});
-  const auto s = logistic(d, x);
-  return hn::Mul(s, hn::MulAdd(x, hn::Sub(one, s), one));
+  const auto e = exp_normal(d, hn::Neg(x));
+  const auto s = hn::Div(one, hn::Add(one, e));
+  // 1 - s = e · s, which does not cancel.
+  return {hn::Mul(x, s), hn::Mul(s, hn::MulAdd(x, hn::Mul(e, s), one))};
 }
 
 /// erfc(z) for z >= 0, and e^-z² on the way.
