@@ -1,0 +1,98 @@
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <map>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/parallel.h"
+
+namespace spatialmamba::cli {
+namespace {
+
+constexpr std::int64_t kLargestSide = 16384;
+
+std::int64_t parse_side(std::string_view text, const std::string& whole) {
+  std::int64_t side = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), side);
+  if (error != std::errc() || end != text.data() + text.size() || side < 1 || side > kLargestSide) {
+    fail_usage("size '{}': expected pixels such as 224, or HEIGHTxWIDTH such as 224x320, each from 1 to {}",
+               whole, kLargestSide);
+  }
+  return side;
+}
+
+}  // namespace
+
+ImageSize parse_size(const std::string& text) {
+  const std::size_t cross = text.find('x');
+  if (cross == std::string::npos) {
+    const std::int64_t side = parse_side(text, text);
+    return {side, side};
+  }
+  const std::string_view view = text;
+  return {parse_side(view.substr(0, cross), text), parse_side(view.substr(cross + 1), text)};
+}
+
+CLI::Option* add_weights(CLI::App& app, std::filesystem::path& weights) {
+  return app.add_option("-w,--weights", weights, "Weights: .safetensors, or a PyTorch .pth")
+      ->type_name("FILE");
+}
+
+CLI::Option* add_data(CLI::App& app, std::filesystem::path& data) {
+  return app
+      .add_option("-d,--data", data, "Data set: a folder CLASS/*.jpg, a folder with a CSV, or IDX files")
+      ->type_name("FOLDER");
+}
+
+CLI::Option* add_ema(CLI::App& app, bool& ema) {
+  return app.add_flag("--ema", ema, "Use the averaged (EMA) weights of a training checkpoint");
+}
+
+CLI::Option* add_size(CLI::App& app, ImageSize& size) {
+  return app
+      .add_option_function<std::string>(
+          "--size", [&size](const std::string& text) { size = parse_size(text); },
+          "Input size in pixels: 224, or HEIGHTxWIDTH")
+      ->type_name("SIZE");
+}
+
+CLI::Option* add_threads(CLI::App& app, int& threads) {
+  constexpr int kMostThreads = 4096;
+  threads = available_cores();
+  return app.add_option("--threads", threads, fmt::format("Threads to compute with (default: {})", threads))
+      ->check(CLI::Range(1, kMostThreads))
+      ->type_name("N");
+}
+
+CLI::Option* add_seed(CLI::App& app, std::uint64_t& seed) {
+  return app.add_option("--seed", seed, fmt::format("Seed of all random numbers (default: {})", seed))
+      ->type_name("N");
+}
+
+CLI::Option* add_json(CLI::App& app, bool& json) {
+  return app.add_flag("--json", json, "Print JSON, and nothing else, on standard output");
+}
+
+CLI::Option* add_precision(CLI::App& app, Precision& precision) {
+  static const std::map<std::string, Precision> names = {
+      {"fp32", Precision::fp32}, {"bf16", Precision::bf16}, {"fp64", Precision::fp64}};
+  return app.add_option("--precision", precision, "Arithmetic: fp32 (default), bf16 products, or fp64")
+      ->transform(CLI::CheckedTransformer(names))
+      ->option_text("fp32|bf16|fp64");
+}
+
+CLI::Option* add_batch(CLI::App& app, std::int64_t& batch) {
+  constexpr std::int64_t kLargestBatch = 65536;
+  return app.add_option("--batch", batch, fmt::format("Images per forward pass (default: {})", batch))
+      ->check(CLI::Range(std::int64_t{1}, kLargestBatch))
+      ->type_name("N");
+}
+
+void print_json(const nlohmann::ordered_json& json) {
+  fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+}
+
+}  // namespace spatialmamba::cli
