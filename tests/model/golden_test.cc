@@ -23,13 +23,11 @@ json read_json(const std::string& relative) {
   return json::parse(read_text(test::golden(relative)));
 }
 
-Architecture nano() {
-  return infer_architecture(
-      read_safetensors(test::golden("classification/nano/nano_weights.safetensors")).tensors);
-}
-
+/// A variant, or the model that the golden weights of this name hold.
 Architecture model_named(const std::string& name) {
-  return name == "nano" ? nano() : architecture_of(name);
+  if (std::ranges::count(variant_names(), name) > 0) return architecture_of(name);
+  const auto weights = test::golden("classification/nano/" + name + "_weights.safetensors");
+  return infer_architecture(read_safetensors(weights).tensors);
 }
 
 /// Our operation names are the reference's but for the Python class of the scan.
@@ -106,7 +104,7 @@ TEST(ModelGolden, OrderOfParametersIsTheOptimisersNumbering) {
   const json trace = read_json("classification/train/trace.json");
   std::vector<std::string> decay;
   std::vector<std::string> no_decay;
-  for (const TensorSpec& spec : tensor_specs(nano())) {
+  for (const TensorSpec& spec : tensor_specs(model_named("nano"))) {
     if (!spec.trainable) continue;
     const bool exempt = spec.shape.size() == 1 || spec.name.ends_with(".bias");
     (exempt ? no_decay : decay).push_back(spec.name);
