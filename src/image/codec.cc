@@ -60,9 +60,11 @@ std::vector<std::byte> encode_png(const Image& picture) {
   return compress_png(picture);
 }
 
-std::vector<std::byte> encode_jpeg(const Image& picture, int quality) {
+std::vector<std::byte> encode_jpeg(const Image& picture, const JpegOptions& options) {
   require_picture(picture);
-  return compress_jpeg(picture, quality);
+  if (options.quality < 1 || options.quality > 100)
+    fail_usage("JPEG quality {}: expected 1 to 100", options.quality);
+  return compress_jpeg(picture, options);
 }
 
 bool is_image_name(const std::filesystem::path& path) {

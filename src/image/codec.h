@@ -34,10 +34,14 @@ Image read_image(const std::filesystem::path& path, const DecodeOptions& options
 /// True for a name that ends in .jpg, .jpeg or .png, in any case.
 bool is_image_name(const std::filesystem::path& path);
 
+struct JpegOptions {
+  int quality = 92;           ///< 1 to 100
+  bool halve_chroma = false;  ///< 4:2:0, as cameras write it, instead of full chroma resolution
+};
+
 /// 1 or 3 channels.
 std::vector<std::byte> encode_png(const Image& picture);
-/// `quality` 1 to 100, full chroma resolution.
-std::vector<std::byte> encode_jpeg(const Image& picture, int quality = 92);
+std::vector<std::byte> encode_jpeg(const Image& picture, const JpegOptions& options = {});
 
 /// Encodes by the name's ending and writes atomically. Throws Error for another ending.
 void write_image(const std::filesystem::path& path, const Image& picture);

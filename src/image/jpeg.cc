@@ -155,16 +155,16 @@ class Encoder {
   Encoder(const Encoder&) = delete;
   Encoder& operator=(const Encoder&) = delete;
 
-  std::vector<std::byte> encode(const Image& picture, int quality) {
-    run([this, &picture, quality] {
+  std::vector<std::byte> encode(const Image& picture, const JpegOptions& options) {
+    run([this, &picture, &options] {
       jpeg_mem_dest(&info_, &data_, &size_);
       info_.image_width = static_cast<JDIMENSION>(picture.width);
       info_.image_height = static_cast<JDIMENSION>(picture.height);
       info_.input_components = picture.channels;
       info_.in_color_space = picture.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
       jpeg_set_defaults(&info_);
-      jpeg_set_quality(&info_, quality, TRUE);
-      info_.comp_info[0].h_samp_factor = info_.comp_info[0].v_samp_factor = 1;
+      jpeg_set_quality(&info_, options.quality, TRUE);
+      info_.comp_info[0].h_samp_factor = info_.comp_info[0].v_samp_factor = options.halve_chroma ? 2 : 1;
       jpeg_start_compress(&info_, TRUE);
       for (int y = 0; y < picture.height; ++y) {
         JSAMPROW row = const_cast<JSAMPROW>(picture.row(y));  // libjpeg only reads it
@@ -195,8 +195,8 @@ Image decode_jpeg(std::span<const std::byte> bytes, const std::string& name, std
   return picture.channels == 4 ? rgb_from_inverted_cmyk(picture) : picture;
 }
 
-std::vector<std::byte> compress_jpeg(const Image& picture, int quality) {
-  return Encoder().encode(picture, quality);
+std::vector<std::byte> compress_jpeg(const Image& picture, const JpegOptions& options) {
+  return Encoder().encode(picture, options);
 }
 
 }  // namespace spatialmamba::image

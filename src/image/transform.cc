@@ -60,12 +60,13 @@ Image eval_crop(const Image& picture, const EvalTransform& transform) {
   const auto [width, height] =
       covering_size(picture, static_cast<std::int64_t>(format.width / transform.crop),
                     static_cast<std::int64_t>(format.height / transform.crop));
-  const Image source = with_channels(picture, format.channels);
+  if (picture.channels != format.channels)
+    return eval_crop(with_channels(picture, format.channels), transform);
   const Rect centre{.left = centre_offset(width, format.width),
                     .top = centre_offset(height, format.height),
                     .width = format.width,
                     .height = format.height};
-  return resize_part(source, bounds(source), width, height, centre, transform.filter);
+  return resize_part(picture, bounds(picture), width, height, centre, transform.filter);
 }
 
 void normalize(const Image& picture, const InputFormat& format, std::span<float> out) {
