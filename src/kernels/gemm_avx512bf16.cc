@@ -53,12 +53,16 @@ void pack_panels(const float* source, std::int64_t stride, std::int64_t count, s
                  PanelShape shape, float* packed) {
   for (std::int64_t p = 0; p < k; p += 2) {
     const float* from = source + p * stride;
+    const float* ahead = from + std::min(kPrefetchRows, k - 1 - p) * stride;
+    const float* ahead_upper = from + std::min(kPrefetchRows + 1, k - 1 - p) * stride;
     float* panel = packed;
     for (std::int64_t j = 0; j < count; j += shape.width, panel += shape.panel_stride) {
       const std::int64_t width = shape.width_at(count - j);
       const std::int64_t there = std::min(width, count - j);
       float* to = panel + p / 2 * width;
       for (std::int64_t i = 0; i < width; i += kLanes) {
+        _mm_prefetch(ahead + j + i, _MM_HINT_T0);
+        _mm_prefetch(ahead_upper + j + i, _MM_HINT_T0);
         const __mmask16 part = first(std::clamp<std::int64_t>(there - i, 0, kLanes));
         const __m512 lower = _mm512_maskz_loadu_ps(part, from + j + i);
         const __m512 upper =

@@ -100,6 +100,7 @@ void pack_panels(const T* HWY_RESTRICT source, std::int64_t stride, std::int64_t
   const Tag<T> d;
   for (std::int64_t p = 0; p < k; ++p) {
     const T* from = source + p * stride;
+    const std::int64_t ahead = std::min(kPrefetchRows, k - 1 - p) * stride;
     T* panel = packed;
     for (std::int64_t j = 0; j < count; j += shape.width, panel += shape.panel_stride) {
       const std::int64_t width = shape.width_at(count - j);
@@ -107,9 +108,11 @@ void pack_panels(const T* HWY_RESTRICT source, std::int64_t stride, std::int64_t
       T* to = panel + p * width;
       std::int64_t i = 0;
       for (; i + kLanes<T> <= there; i += kLanes<T>) {
+        hwy::Prefetch(from + ahead + j + i);
         hn::StoreU(packed_value<kRound>(d, hn::LoadU(d, from + j + i)), d, to + i);
       }
       for (; i < width; i += kLanes<T>) {
+        hwy::Prefetch(from + ahead + j);
         const std::int64_t part = std::clamp<std::int64_t>(there - i, 0, kLanes<T>);
         hn::StoreU(packed_value<kRound>(d, load_part(from + j + i, part)), d, to + i);
       }

@@ -45,6 +45,10 @@ struct TileOutput {
   bool plain() const { return bias == nullptr && residual == nullptr && activation == GemmActivation::none; }
 };
 
+/// How far ahead panels are fetched: the many streams that packing writes to keep the processor from seeing
+/// that it reads in order.
+constexpr std::int64_t kPrefetchRows = 8;
+
 struct PanelShape {
   std::int64_t width;
   std::int64_t unit;
