@@ -36,11 +36,13 @@ struct Outcomes {
   std::int64_t refused = 0;
 };
 
-/// Reads every byte, so that a tensor outside its memory is noticed.
+/// Reads in every part of every tensor, so that one outside its memory is noticed.
 unsigned touch(const TensorMap& tensors) {
+  constexpr std::size_t kStep = 64;
   unsigned sum = 0;
   for (const auto& [name, tensor] : tensors) {
-    for (std::size_t i = 0; i < tensor.bytes(); ++i) sum += static_cast<unsigned>(tensor.raw()[i]);
+    for (std::size_t i = 0; i < tensor.bytes(); i += kStep) sum += static_cast<unsigned>(tensor.raw()[i]);
+    if (tensor.numel() > 0) sum += static_cast<unsigned>(tensor.raw()[tensor.bytes() - 1]);
   }
   return sum;
 }
