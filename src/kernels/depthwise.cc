@@ -1,9 +1,9 @@
 #include "kernels/depthwise.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "base/error.h"
+#include "kernels/aligned_vector.h"
 #include "kernels/partial_sums.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -290,7 +290,7 @@ void differentiate_item(const DepthwiseInput<T>& in, const DepthwiseGradient<T>&
   const T* dy = grad.dy + item.image * in.out_height() * out_width * in.channels;
 
   Plane<T> dpre{dy, 0, in.out_height(), out_width, in.channels};
-  std::vector<T> scratch;
+  AlignedVector<T> scratch;
   if (in.activation != Activation::none) {
     scratch.resize(static_cast<std::size_t>((read.end - read.begin) * out_width * in.channels));
     differentiate_activation(in, dy, image, read, scratch.data());
@@ -343,7 +343,7 @@ void depthwise_backward(const DepthwiseInput<T>& input, const DepthwiseGradient<
                         const ParallelFor& parallel) {
   check(input);
   const auto differentiate = SPATIALMAMBA_CHOOSE(isa, differentiate_item<T>);
-  std::vector<T> flipped(static_cast<std::size_t>(kTaps * input.channels));
+  AlignedVector<T> flipped(static_cast<std::size_t>(kTaps * input.channels));
   for (int k = 0; k < kTaps; ++k) {
     std::copy_n(input.weights + k * input.channels, input.channels,
                 flipped.begin() + (kTaps - 1 - k) * input.channels);

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
-#include "base/parallel.h"
+#include "kernels/aligned_vector.h"
 
 namespace spatialmamba::kernels {
 
@@ -56,7 +55,7 @@ class PartialSums {
  private:
   std::int64_t chunks_;
   std::int64_t width_;
-  std::vector<T> values_;
+  AlignedVector<T> values_;
 };
 
 /// The number of items that are worth handing to a thread, when one takes about `cost` elementary steps.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/aligned_vector.h"
 #include "kernels/partial_sums.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -242,7 +243,8 @@ void scale_by_c(const SasfInput<T>& in, const T* dout, std::int64_t image, RowRa
 // dC_t = sum over c of dout · s (s computed again), dD += dout · x, dx = dout · D for one row.
 template <typename T>
 void differentiate_output_row(const SasfInput<T>& in, const SasfGradient<T>& grad, const StateMap<T>& h,
-                              std::int64_t image, std::int64_t y, TapSum<T>& sum, std::vector<T>& s, T* dd) {
+                              std::int64_t image, std::int64_t y, TapSum<T>& sum, AlignedVector<T>& s,
+                              T* dd) {
   s.resize(static_cast<std::size_t>(in.width * in.channels));
   fuse_row<1>(h, in.taps, y, sum, [&](auto d, auto value, std::int64_t x, std::int64_t c) HWY_ATTR {
     hn::StoreU(value, d, s.data() + x * in.channels + c);
@@ -270,8 +272,8 @@ void differentiate_item(const SasfInput<T>& in, const SasfGradient<T>& grad, Sas
   const StateMap<T> h = map_of(in, in.h, item.image);
   StateMap<T> ds = map_of(in, grad.dout, item.image);
   TapSum<T> sum;
-  std::vector<T> scratch;
-  std::vector<T> states;
+  AlignedVector<T> scratch;
+  AlignedVector<T> states;
   if (in.c != nullptr) {
     const RowRange read = {std::max<std::int64_t>(item.rows.begin - kSasfReach, 0),
                            std::min(item.rows.end + kSasfReach, in.height)};

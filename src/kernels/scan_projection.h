@@ -2,8 +2,8 @@
 
 #include <cmath>
 #include <cstdint>
-#include <vector>
 
+#include "kernels/aligned_vector.h"
 #include "kernels/scan_partition.h"
 #include "kernels/selective_scan.h"
 
@@ -11,8 +11,8 @@ namespace spatialmamba::kernels {
 
 /// dt_weight [E, R] as [R][E], so that channels are contiguous; empty when delta is given.
 template <typename T>
-std::vector<T> transposed_projection(const ScanInput<T>& input) {
-  std::vector<T> transposed;
+AlignedVector<T> transposed_projection(const ScanInput<T>& input) {
+  AlignedVector<T> transposed;
   if (input.delta != nullptr) return transposed;
   transposed.resize(static_cast<std::size_t>(input.dt_rank * input.channels));
   for (std::int64_t c = 0; c < input.channels; ++c) {

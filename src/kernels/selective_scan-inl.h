@@ -9,8 +9,8 @@
 #endif
 
 #include <algorithm>
-#include <vector>
 
+#include "kernels/aligned_vector.h"
 #include "kernels/scan_partition.h"
 #include "kernels/selective_scan.h"
 #include "kernels/vector_math-inl.h"
@@ -20,8 +20,8 @@ namespace spatialmamba::kernels::HWY_NAMESPACE {
 
 /// A = -exp(A_log) of the channels of an item.
 template <typename T>
-std::vector<T> decay_rates(const ScanInput<T>& in, RowRange channels) {
-  std::vector<T> rates(static_cast<std::size_t>(channels.end - channels.begin));
+AlignedVector<T> decay_rates(const ScanInput<T>& in, RowRange channels) {
+  AlignedVector<T> rates(static_cast<std::size_t>(channels.end - channels.begin));
   for_vectors<T>(channels.begin, channels.end, [&](auto d, std::int64_t c) HWY_ATTR {
     hn::StoreU(hn::Neg(exp_full(d, hn::LoadU(d, in.a_log + c))), d, rates.data() + (c - channels.begin));
   });
@@ -74,7 +74,7 @@ class DeltaTiles {
   const T* projection_;
   RowRange channels_;
   std::int64_t stride_;
-  std::vector<T> tile_;
+  AlignedVector<T> tile_;
 };
 
 }  // namespace spatialmamba::kernels::HWY_NAMESPACE

@@ -1,8 +1,8 @@
 #include "kernels/selective_scan.h"
 
 #include <algorithm>
-#include <vector>
 
+#include "kernels/aligned_vector.h"
 #include "kernels/scan_partition.h"
 #include "kernels/scan_projection.h"
 
@@ -22,7 +22,7 @@ namespace {
 template <typename T>
 void scan_item(const ScanInput<T>& in, const T* projection, const ScanItem& item, T* carry, T* steps, T* h) {
   const std::int64_t first = item.channels.begin;
-  const std::vector<T> rates = decay_rates(in, item.channels);
+  const AlignedVector<T> rates = decay_rates(in, item.channels);
   DeltaTiles<T> tiles(in, projection, item.channels);
   for (std::int64_t t = item.tokens.begin; t < item.tokens.end; t += kScanTile) {
     const std::int64_t count = std::min(kScanTile, item.tokens.end - t);
@@ -62,7 +62,7 @@ namespace spatialmamba::kernels {
 template <typename T>
 void selective_scan_forward(const ScanInput<T>& input, T* h, Isa isa, const ParallelFor& parallel) {
   const auto scan = SPATIALMAMBA_CHOOSE(isa, scan_item<T>);
-  const std::vector<T> projection = transposed_projection(input);
+  const AlignedVector<T> projection = transposed_projection(input);
   const ScanPartition partition(input.images, input.length, input.channels, parallel.threads());
   const std::int64_t rows = input.images * partition.chunks();
   // State at the start of every chunk [image, chunk][E].

@@ -1,6 +1,6 @@
 #include <algorithm>
-#include <vector>
 
+#include "kernels/aligned_vector.h"
 #include "kernels/scan_partition.h"
 #include "kernels/scan_projection.h"
 #include "kernels/selective_scan.h"
@@ -42,7 +42,7 @@ template <typename T>
 void carry_of_item(const ScanInput<T>& in, const ScanGradient<T>& grad, const T* projection,
                    const ScanItem& item, T* carry, T* steps) {
   const std::int64_t first = item.channels.begin;
-  const std::vector<T> rates = decay_rates(in, item.channels);
+  const AlignedVector<T> rates = decay_rates(in, item.channels);
   DeltaTiles<T> tiles(in, projection, item.channels);
   for (std::int64_t end = item.tokens.end; end > item.tokens.begin; end -= kScanTile) {
     const std::int64_t t = std::max(end - kScanTile, item.tokens.begin);
@@ -117,9 +117,9 @@ void differentiate_item(const ScanInput<T>& in, const ScanGradient<T>& grad, con
                         const ScanItem& item, const ScanSums<T>& sums) {
   const std::int64_t first = item.channels.begin;
   const std::int64_t width = item.channels.end - first;
-  const std::vector<T> rates = decay_rates(in, item.channels);
+  const AlignedVector<T> rates = decay_rates(in, item.channels);
   DeltaTiles<T> tiles(in, projection, item.channels);
-  std::vector<T> scratch(grad.ddelta == nullptr ? static_cast<std::size_t>(kScanTile * width) : 0);
+  AlignedVector<T> scratch(grad.ddelta == nullptr ? static_cast<std::size_t>(kScanTile * width) : 0);
   for (std::int64_t end = item.tokens.end; end > item.tokens.begin; end -= kScanTile) {
     const std::int64_t t = std::max(end - kScanTile, item.tokens.begin);
     const std::int64_t token = item.image * in.length + t;
@@ -185,7 +185,7 @@ void gather_sums(const ScanInput<T>& input, const ScanGradient<T>& grad, const P
   const std::int64_t tokens = input.images * input.length;
   const std::int64_t rank = input.delta == nullptr ? input.dt_rank : 0;
   if (rank > 0) {
-    std::vector<T> dprojection(static_cast<std::size_t>(rank * input.channels));
+    AlignedVector<T> dprojection(static_cast<std::size_t>(rank * input.channels));
     by_row.sum_to(2 * input.channels, rank * input.channels, dprojection.data());
     for (std::int64_t c = 0; c < input.channels; ++c) {
       for (std::int64_t r = 0; r < rank; ++r) {
@@ -207,7 +207,7 @@ template <typename T>
 void selective_scan_backward(const ScanInput<T>& input, const ScanGradient<T>& gradient, Isa isa,
                              const ParallelFor& parallel) {
   const auto differentiate = SPATIALMAMBA_CHOOSE(isa, differentiate_item<T>);
-  const std::vector<T> projection = transposed_projection(input);
+  const AlignedVector<T> projection = transposed_projection(input);
   const ScanPartition partition(input.images, input.length, input.channels, parallel.threads());
   const std::int64_t rows = input.images * partition.chunks();
   const std::int64_t rank = input.delta == nullptr ? input.dt_rank : 0;
