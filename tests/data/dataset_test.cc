@@ -5,14 +5,14 @@
 
 #include "base/file.h"
 #include "data/idx_files.h"
-#include "data/scratch_folder.h"
 #include "image/codec.h"
 #include "spatialmamba/error.h"
+#include "support/temporary_folder.h"
 
 namespace spatialmamba::data {
 namespace {
 
-using test::ScratchFolder;
+using test::TemporaryFolder;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
@@ -33,7 +33,7 @@ void write_class_folders(const std::filesystem::path& folder) {
 }
 
 TEST(ImageFolder, SortsClassesAndFilesByName) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   write_class_folders(folder.path());
   const Dataset dataset = image_folder(folder.path());
   EXPECT_THAT(dataset.classes, ElementsAre("ant", "zebra"));
@@ -46,14 +46,14 @@ TEST(ImageFolder, SortsClassesAndFilesByName) {
 }
 
 TEST(ImageFolder, ChannelsOnDemand) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   write_class_folders(folder.path());
   EXPECT_EQ(image_folder(folder.path(), {.channels = 1, .classes = {}}).load(0).channels, 1);
   EXPECT_EQ(image_folder(folder.path(), {.channels = 0, .classes = {}}).load(1).channels, 1);
 }
 
 TEST(ImageFolder, ValidationFollowsTheTrainingClasses) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   write_class_folders(folder.path());
   const Dataset dataset = image_folder(folder.path(), {.channels = 3, .classes = {"zebra", "yak", "ant"}});
   EXPECT_THAT(dataset.labels, ElementsAre(2, 2, 0, 0));
@@ -62,32 +62,32 @@ TEST(ImageFolder, ValidationFollowsTheTrainingClasses) {
 }
 
 TEST(ImageFolder, SaysWhatIsMissing) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   EXPECT_THAT([&] { image_folder(folder.path()); },
               ThrowsMessage<Error>(HasSubstr("expected a subfolder for each class")));
-  EXPECT_THAT([&] { image_folder(folder / "none"); },
+  EXPECT_THAT([&] { image_folder(folder.path() / "none"); },
               ThrowsMessage<Error>(HasSubstr("none: expected a folder")));
-  write_text(folder / "cat" / "a.txt", "x");
+  write_text(folder.path() / "cat" / "a.txt", "x");
   EXPECT_THAT([&] { image_folder(folder.path()); },
               ThrowsMessage<Error>(HasSubstr("cat: class folder without")));
 }
 
 TEST(ImageFolder, ABrokenFileIsNamedWhenItIsLoaded) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   write_class_folders(folder.path());
-  write_text(folder / "ant" / "broken.jpg", "not a JPEG");
+  write_text(folder.path() / "ant" / "broken.jpg", "not a JPEG");
   const Dataset dataset = image_folder(folder.path());
   EXPECT_THAT([&] { dataset.load(0); },
               ThrowsMessage<Error>(HasSubstr("ant/broken.jpg: expected a JPEG or PNG")));
 }
 
 TEST(CsvDataset, ReadsNamesAndLabels) {
-  const ScratchFolder folder;
-  write_picture(folder / "pictures" / "a, b.png", 50);
-  write_text(folder / "list.csv",
+  const TemporaryFolder folder;
+  write_picture(folder.path() / "pictures" / "a, b.png", 50);
+  write_text(folder.path() / "list.csv",
              "\xEF\xBB\xBFlabel,comment,filename\r\n10,x,\"pictures/a, b.png\"\r\n\r\n9,\"say "
              "\"\"hi\"\"\",missing.png\r\n");
-  const Dataset dataset = csv_dataset(folder / "list.csv");
+  const Dataset dataset = csv_dataset(folder.path() / "list.csv");
   EXPECT_THAT(dataset.classes, ElementsAre("9", "10"));  // by number
   EXPECT_THAT(dataset.labels, ElementsAre(1, 0));
   EXPECT_EQ(dataset.load(0).pixels[0], 50);
@@ -95,16 +95,16 @@ TEST(CsvDataset, ReadsNamesAndLabels) {
 }
 
 TEST(CsvDataset, SortsOtherLabelsByName) {
-  const ScratchFolder folder;
-  write_text(folder / "list.csv", "filename,label\na.png,dog\nb.png,10\nc.png,ant");
-  EXPECT_THAT(csv_dataset(folder / "list.csv").classes, ElementsAre("10", "ant", "dog"));
+  const TemporaryFolder folder;
+  write_text(folder.path() / "list.csv", "filename,label\na.png,dog\nb.png,10\nc.png,ant");
+  EXPECT_THAT(csv_dataset(folder.path() / "list.csv").classes, ElementsAre("10", "ant", "dog"));
 }
 
 TEST(CsvDataset, SaysWhatIsWrong) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const auto message = [&](const std::string& content, const std::string& expected) {
-    write_text(folder / "list.csv", content);
-    EXPECT_THAT([&] { csv_dataset(folder / "list.csv"); }, ThrowsMessage<Error>(HasSubstr(expected)));
+    write_text(folder.path() / "list.csv", content);
+    EXPECT_THAT([&] { csv_dataset(folder.path() / "list.csv"); }, ThrowsMessage<Error>(HasSubstr(expected)));
   };
   message("", "found an empty file");
   message("file,label\na.png,1\n", "found no column 'filename'");
@@ -115,7 +115,7 @@ TEST(CsvDataset, SaysWhatIsWrong) {
 }
 
 TEST(FashionMnist, ReadsSmallFiles) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   test::write_small_fashion_mnist(folder.path(), "train", 23, 5);
   test::write_small_fashion_mnist(folder.path(), "t10k", 7, 5);
   const Dataset train = open_dataset(folder.path(), Split::train, {.channels = 0, .classes = {}});
@@ -141,15 +141,15 @@ TEST(FashionMnist, TheRealOneWhereItIsInstalled) {
 }
 
 TEST(FashionMnist, SaysWhatIsWrong) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   EXPECT_THAT(
       [&] { fashion_mnist(folder.path(), true); },
       ThrowsMessage<Error>(HasSubstr("expected a Fashion-MNIST folder with train-images-idx3-ubyte.gz")));
   test::write_small_fashion_mnist(folder.path(), "train", 4, 3);
-  test::write_gzip(folder / "train-labels-idx1-ubyte.gz", test::idx_bytes({3}, "\1\2\3"));
+  test::write_gzip(folder.path() / "train-labels-idx1-ubyte.gz", test::idx_bytes({3}, "\1\2\3"));
   EXPECT_THAT([&] { fashion_mnist(folder.path(), true); },
               ThrowsMessage<Error>(HasSubstr("3 labels for the 4 pictures")));
-  test::write_gzip(folder / "train-labels-idx1-ubyte.gz", test::idx_bytes({4}, "\1\2\3\12"));
+  test::write_gzip(folder.path() / "train-labels-idx1-ubyte.gz", test::idx_bytes({4}, "\1\2\3\12"));
   EXPECT_THAT([&] { fashion_mnist(folder.path(), true); },
               ThrowsMessage<Error>(HasSubstr("label 10 of picture 3")));
   test::write_small_fashion_mnist(folder.path(), "train", 4, 3);
@@ -158,24 +158,24 @@ TEST(FashionMnist, SaysWhatIsWrong) {
 }
 
 TEST(OpenDataset, FindsOutWhatAFolderHolds) {
-  const ScratchFolder folder;
-  write_class_folders(folder / "split" / "train");
-  write_class_folders(folder / "split" / "test");
-  EXPECT_EQ(open_dataset(folder / "split", Split::train).size(), 4);
-  EXPECT_EQ(open_dataset(folder / "split", Split::validation).size(), 4);
-  EXPECT_EQ(open_dataset(folder / "split" / "train", Split::validation).size(), 4);
-  EXPECT_THAT([&] { open_dataset(folder / "split" / "train", Split::train); },
+  const TemporaryFolder folder;
+  write_class_folders(folder.path() / "split" / "train");
+  write_class_folders(folder.path() / "split" / "test");
+  EXPECT_EQ(open_dataset(folder.path() / "split", Split::train).size(), 4);
+  EXPECT_EQ(open_dataset(folder.path() / "split", Split::validation).size(), 4);
+  EXPECT_EQ(open_dataset(folder.path() / "split" / "train", Split::validation).size(), 4);
+  EXPECT_THAT([&] { open_dataset(folder.path() / "split" / "train", Split::train); },
               ThrowsMessage<Error>(HasSubstr("expected train/ with a folder for each class, train.csv")));
-  write_text(folder / "csv" / "train.csv", "filename,label\na.png,1\n");
-  EXPECT_EQ(open_dataset(folder / "csv", Split::train).size(), 1);
-  EXPECT_EQ(open_dataset(folder / "csv" / "train.csv", Split::train).size(), 1);
-  EXPECT_THAT([&] { open_dataset(folder / "nowhere", Split::train); },
+  write_text(folder.path() / "csv" / "train.csv", "filename,label\na.png,1\n");
+  EXPECT_EQ(open_dataset(folder.path() / "csv", Split::train).size(), 1);
+  EXPECT_EQ(open_dataset(folder.path() / "csv" / "train.csv", Split::train).size(), 1);
+  EXPECT_THAT([&] { open_dataset(folder.path() / "nowhere", Split::train); },
               ThrowsMessage<Error>(HasSubstr("there is no such")));
 }
 
 TEST(OpenDataset, TheTrainingFoldersAreNotTakenForClasses) {
-  const ScratchFolder folder;
-  write_class_folders(folder / "train");
+  const TemporaryFolder folder;
+  write_class_folders(folder.path() / "train");
   EXPECT_THAT([&] { open_dataset(folder.path(), Split::validation); },
               ThrowsMessage<Error>(HasSubstr("expected val/")));
 }

@@ -10,14 +10,14 @@
 #include "base/random.h"
 #include "data/idx.h"
 #include "data/idx_files.h"
-#include "data/scratch_folder.h"
 #include "spatialmamba/error.h"
+#include "support/temporary_folder.h"
 
 namespace spatialmamba::data {
 namespace {
 
 using test::idx_bytes;
-using test::ScratchFolder;
+using test::TemporaryFolder;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
@@ -49,37 +49,37 @@ std::string some_pixels() {
 }
 
 TEST(HostileIdx, EveryPrefixIsRefused) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string plain = idx_bytes({3, 4, 5}, some_pixels());
-  for (const std::string& file : {plain, gzipped(folder / "a.gz", plain)}) {
-    ASSERT_TRUE(reads(folder / "whole", file));
+  for (const std::string& file : {plain, gzipped(folder.path() / "a.gz", plain)}) {
+    ASSERT_TRUE(reads(folder.path() / "whole", file));
     for (std::size_t length = 0; length < file.size(); ++length) {
-      EXPECT_FALSE(reads(folder / "cut", file.substr(0, length))) << length << " of " << file.size();
+      EXPECT_FALSE(reads(folder.path() / "cut", file.substr(0, length))) << length << " of " << file.size();
     }
   }
 }
 
 TEST(HostileIdx, ChangedBytesNeverCrash) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const std::string plain = idx_bytes({3, 4, 5}, some_pixels());
   Random random(1);
-  for (const std::string& file : {plain, gzipped(folder / "a.gz", plain)}) {
+  for (const std::string& file : {plain, gzipped(folder.path() / "a.gz", plain)}) {
     for (int round = 0; round < 300; ++round) {
       std::string bad = file;
       for (int i = 0; i < 3; ++i) {
         bad[static_cast<std::size_t>(random.below(static_cast<std::int64_t>(bad.size())))] =
             static_cast<char>(random.below(256));
       }
-      reads(folder / "bad", bad);
+      reads(folder.path() / "bad", bad);
     }
   }
 }
 
 TEST(HostileIdx, SaysWhatIsWrong) {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const auto message = [&](const std::string& content, const std::string& expected) {
-    write_quickly(folder / "x", content);
-    EXPECT_THAT([&] { read_idx(folder / "x", 3); }, ThrowsMessage<Error>(HasSubstr(expected)));
+    write_quickly(folder.path() / "x", content);
+    EXPECT_THAT([&] { read_idx(folder.path() / "x", 3); }, ThrowsMessage<Error>(HasSubstr(expected)));
   };
   message("", "ends early");
   message(idx_bytes({60}, std::string(60, 'x')), "not an IDX file of 3-dimensional bytes");
@@ -87,7 +87,7 @@ TEST(HostileIdx, SaysWhatIsWrong) {
   message(idx_bytes({0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF}, some_pixels()), "is not plausible");
   message(idx_bytes({0x40000000, 1, 1}, some_pixels()), "ends early");
   message(idx_bytes({0, 4, 5}, ""), "dimension 0 of size 0 is not plausible");
-  EXPECT_THROW(read_idx(folder / "none", 3), Error);
+  EXPECT_THROW(read_idx(folder.path() / "none", 3), Error);
   EXPECT_THROW(read_idx(folder.path(), 3), Error);
 }
 

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "image/golden_images.h"
+#include "support/temporary_folder.h"
 
 namespace spatialmamba::image {
 namespace {
@@ -151,8 +152,8 @@ TEST(Codec, SixteenBitsKeepTheHighByteAndAlphaIsDropped) {
 }
 
 TEST(Codec, WritesByTheEndingOfTheName) {
-  const auto folder = std::filesystem::temp_directory_path() / "spatialmamba_codec_test";
-  std::filesystem::remove_all(folder);
+  const test::TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path();
   const Image picture = gradient(9, 7, 3);
   write_image(folder / "a.PNG", picture);
   EXPECT_EQ(read_image(folder / "a.PNG"), picture);
@@ -160,7 +161,6 @@ TEST(Codec, WritesByTheEndingOfTheName) {
   EXPECT_EQ(read_image(folder / "b.jpeg").width, 9);
   EXPECT_THROW(write_image(folder / "c.gif", picture), Error);
   EXPECT_THROW(write_image(folder / "d.png", Image()), Error);
-  std::filesystem::remove_all(folder);
 }
 
 TEST(Codec, NamesOfPictures) {
