@@ -45,6 +45,7 @@ struct Product {
   GemmOutput<T> c;
   const GemmKernels<T>* kernels;
 
+  std::int64_t panel_rows = 0;      // of A, but for the last panel of a block
   std::int64_t panel_columns = 0;   // of B, but for the last panel
   std::int64_t padded_columns = 0;  // of B as packed
   std::int64_t block_rows = 0;      // of C in a task, or of A packed at a time
@@ -56,7 +57,7 @@ struct Product {
   std::int64_t panel_width(std::int64_t column) const {
     return std::min(panel_columns, padded_columns - column);
   }
-  std::int64_t packed_rows_size() const { return round_up(block_rows, kernels->rows) * kRowWords<T>; }
+  std::int64_t packed_rows_size() const { return round_up(block_rows, panel_rows) * kRowWords<T>; }
   std::int64_t splits() const { return split_k == 0 ? 1 : divide_up(k, split_k); }
 };
 
@@ -70,21 +71,21 @@ void choose_blocks(Product<T>& product, int threads) {
   const std::int64_t k_blocks = std::max<std::int64_t>(1, divide_up(words, kBlockWords<T>));
   product.block_k = std::max<std::int64_t>(1, divide_up(words, k_blocks)) * kernels.k_per_word;
 
-  const std::int64_t max_rows = kMaxBlockRows / kernels.rows * kernels.rows;
   const bool long_k = k_blocks >= 4 && product.k >= 4 * std::max(product.m, product.n);
+  std::int64_t m_blocks = divide_up(product.m, kMaxBlockRows);
+  if (!long_k && (m_blocks > 1 || product.m >= 2 * kernels.rows * threads))
+    m_blocks = round_up(m_blocks, threads);
+  product.block_rows = divide_up(product.m, m_blocks);
+  // Panels of about the same height rather than a low one at the end.
+  product.panel_rows = divide_up(product.block_rows, divide_up(product.block_rows, kernels.rows));
   if (long_k) {
-    product.block_rows = std::min(max_rows, product.m);
     product.block_columns = product.n;
     const std::int64_t splits = threads == 1 ? 1 : std::min<std::int64_t>(2 * threads, k_blocks / 2);
     product.split_k = divide_up(k_blocks, splits) * product.block_k;
-    return;
+  } else {
+    const std::int64_t n_blocks = divide_up(threads, divide_up(product.m, product.block_rows));
+    product.block_columns = round_up(divide_up(product.n, n_blocks), product.panel_columns);
   }
-  std::int64_t m_blocks = divide_up(product.m, max_rows);
-  if (m_blocks > 1 || product.m >= 2 * kernels.rows * threads) m_blocks = round_up(m_blocks, threads);
-  product.block_rows = round_up(divide_up(product.m, m_blocks), kernels.rows);
-  m_blocks = divide_up(product.m, product.block_rows);
-  const std::int64_t n_blocks = divide_up(threads, m_blocks);
-  product.block_columns = round_up(divide_up(product.n, n_blocks), product.panel_columns);
 }
 
 /// Packs columns of B, from a panel's first one on, for the k of one block.
@@ -112,7 +113,7 @@ void pack_rows(const Product<T>& product, Range rows, Range k, T* packed) {
   const GemmKernels<T>& kernels = *product.kernels;
   const Operand<T>& a = product.a;
   if (a.transposed) {
-    const PanelShape shape{kernels.rows, 1, kernels.rows * kRowWords<T>};
+    const PanelShape shape{product.panel_rows, 1, product.panel_rows * kRowWords<T>};
     kernels.pack_panels(a.data + k.begin * a.stride + rows.begin, a.stride, rows.size(), k.size(), shape,
                         packed);
   } else {
@@ -164,8 +165,8 @@ void multiply_panel(const Product<T>& product, const GemmOutput<T>& c, Range row
   const std::int64_t columns = std::min(width, product.n - column);
   const auto& tiles = kernels.tiles[product.a.transposed ? 1 : 0][width / kernels.lanes - 1];
   alignas(64) T tile[kMaxPanelRows * kMaxVectors * 64 / sizeof(T)];
-  for (std::int64_t i = rows.begin; i < rows.end; i += kernels.rows) {
-    const std::int64_t count = std::min<std::int64_t>(kernels.rows, rows.end - i);
+  for (std::int64_t i = rows.begin; i < rows.end; i += product.panel_rows) {
+    const std::int64_t count = std::min(product.panel_rows, rows.end - i);
     const TileOutput<T> output = tile_output(c, i, column, first, last);
     const T* a = packed_rows + (i - rows.begin) * kRowWords<T>;
     const auto multiply = tiles[count - 1];
