@@ -4,14 +4,15 @@
 
 #include "base/error.h"
 #include "kernels/aligned_vector.h"
+#include "kernels/depthwise_packed.h"
 #include "kernels/partial_sums.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/depthwise.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "kernels/depthwise_activation-inl.h"
 #include "kernels/dispatch.h"
-#include "kernels/vector_math-inl.h"
 
 #ifndef SPATIALMAMBA_KERNELS_DEPTHWISE_SHARED
 #define SPATIALMAMBA_KERNELS_DEPTHWISE_SHARED
@@ -89,78 +90,16 @@ PixelTaps<T> forward_taps(const Plane<T>& in, const T* weights, std::int64_t cha
   return taps;
 }
 
-template <class D, typename T>
-HWY_INLINE hn::Vec<D> load_or_zero(D d, const T* values, std::int64_t c) {
-  return values == nullptr ? hn::Zero(d) : hn::LoadU(d, values + c);
-}
-
-constexpr int kBlock = 4;  // pixels side by side that share loads
-
-// Four neighbouring pixels, none of them in the first or last column, at stride 1.
-template <typename T, typename Store>
-HWY_INLINE void convolve_block(const Plane<T>& in, const T* weights, const T* bias, std::int64_t channels,
-                               std::int64_t y, std::int64_t x, const Store& store) {
-  const std::int64_t first = y > 0 ? 0 : 1;
-  const std::int64_t last = in.has_row(y + 1) ? 3 : 2;
-  for_vectors<T>(0, channels, [&](auto d, std::int64_t c) HWY_ATTR {
-    const auto start = load_or_zero(d, bias, c);
-    auto s0 = start;
-    auto s1 = start;
-    auto s2 = start;
-    auto s3 = start;
-    for (std::int64_t ky = first; ky < last; ++ky) {
-      const T* row = in.pixel(y + ky - 1, x - 1) + c;
-      const T* w = weights + 3 * ky * channels + c;
-      const auto w0 = hn::LoadU(d, w);
-      const auto w1 = hn::LoadU(d, w + channels);
-      const auto w2 = hn::LoadU(d, w + 2 * channels);
-      const auto v1 = hn::LoadU(d, row + in.stride);
-      const auto v2 = hn::LoadU(d, row + 2 * in.stride);
-      const auto v3 = hn::LoadU(d, row + 3 * in.stride);
-      const auto v4 = hn::LoadU(d, row + 4 * in.stride);
-      s0 = hn::MulAdd(v2, w2, hn::MulAdd(v1, w1, hn::MulAdd(hn::LoadU(d, row), w0, s0)));
-      s1 = hn::MulAdd(v3, w2, hn::MulAdd(v2, w1, hn::MulAdd(v1, w0, s1)));
-      s2 = hn::MulAdd(v4, w2, hn::MulAdd(v3, w1, hn::MulAdd(v2, w0, s2)));
-      s3 = hn::MulAdd(hn::LoadU(d, row + 5 * in.stride), w2, hn::MulAdd(v4, w1, hn::MulAdd(v3, w0, s3)));
-    }
-    store(d, s0, x, c);
-    store(d, s1, x + 1, c);
-    store(d, s2, x + 2, c);
-    store(d, s3, x + 3, c);
-  });
-}
-
 // One row of the convolution; store(d, sum, x, c) takes each result.
 template <typename T, typename Store>
-HWY_INLINE void convolve_row(const Plane<T>& in, const T* weights, const T* bias, std::int64_t channels,
-                             std::int64_t stride, std::int64_t y, std::int64_t out_width,
+HWY_INLINE void convolve_row(const DepthwiseInput<T>& in, const Plane<T>& image, std::int64_t y,
                              const Store& store) {
-  std::int64_t x = 0;
-  while (x < out_width) {
-    if (stride == 1 && x > 0 && x + kBlock < in.width) {
-      convolve_block(in, weights, bias, channels, y, x, store);
-      x += kBlock;
-      continue;
-    }
-    const PixelTaps<T> taps = forward_taps(in, weights, channels, y * stride, x * stride);
-    for_vectors<T>(0, channels, [&](auto d, std::int64_t c) HWY_ATTR {
-      store(d, taps.sum(d, c, load_or_zero(d, bias, c)), x, c);
+  for (std::int64_t x = 0; x < in.out_width(); ++x) {
+    const PixelTaps<T> taps = forward_taps(image, in.weights, in.channels, y * in.stride, x * in.stride);
+    for_vectors<T>(0, in.channels, [&](auto d, std::int64_t c) HWY_ATTR {
+      store(d, taps.sum(d, c, load_or_zero(d, in.bias, c)), x, c);
     });
-    ++x;
   }
-}
-
-template <class D>
-HWY_INLINE hn::Vec<D> activate(D d, Activation activation, hn::Vec<D> v) {
-  if (activation == Activation::silu) return silu(d, v);
-  if (activation == Activation::relu) return hn::Max(hn::Zero(d), v);
-  return v;
-}
-
-template <class D>
-HWY_INLINE hn::Vec<D> through_activation(D d, Activation activation, hn::Vec<D> pre, hn::Vec<D> dy) {
-  if (activation == Activation::silu) return hn::Mul(dy, silu_with_slope(d, pre).slope);
-  return hn::IfThenElseZero(hn::Gt(pre, hn::Zero(d)), dy);
 }
 
 // Output rows, counted over all images.
@@ -172,12 +111,9 @@ void convolve_rows(const DepthwiseInput<T>& in, T* y, RowRange rows) {
     const Plane<T> image = image_of(in, row / out_height);
     const std::int64_t oy = row % out_height;
     T* out = y + row * out_width * in.channels;
-    convolve_row(image, in.weights, in.bias, in.channels, in.stride, oy, out_width,
-                 [&](auto d, auto sum, std::int64_t x, std::int64_t c) HWY_ATTR {
-                   auto value = activate(d, in.activation, sum);
-                   if (in.residual) value = hn::Add(value, hn::LoadU(d, image.pixel(oy, x) + c));
-                   hn::StoreU(value, d, out + x * in.channels + c);
-                 });
+    convolve_row(in, image, oy, [&](auto d, auto sum, std::int64_t x, std::int64_t c) HWY_ATTR {
+      hn::StoreU(activate(d, in.activation, sum), d, out + x * in.channels + c);
+    });
   }
 }
 
@@ -189,11 +125,10 @@ void differentiate_activation(const DepthwiseInput<T>& in, const T* dy, const Pl
   for (std::int64_t oy = rows.begin; oy < rows.end; ++oy) {
     T* out = dpre + (oy - rows.begin) * out_width * in.channels;
     const T* g = dy + oy * out_width * in.channels;
-    convolve_row(image, in.weights, in.bias, in.channels, in.stride, oy, out_width,
-                 [&](auto d, auto sum, std::int64_t x, std::int64_t c) HWY_ATTR {
-                   const std::int64_t i = x * in.channels + c;
-                   hn::StoreU(through_activation(d, in.activation, sum, hn::LoadU(d, g + i)), d, out + i);
-                 });
+    convolve_row(in, image, oy, [&](auto d, auto sum, std::int64_t x, std::int64_t c) HWY_ATTR {
+      const std::int64_t i = x * in.channels + c;
+      hn::StoreU(through_activation(d, in.activation, sum, hn::LoadU(d, g + i)), d, out + i);
+    });
   }
 }
 
@@ -212,22 +147,9 @@ PixelTaps<T> backward_taps(const Plane<T>& dpre, const T* weights, std::int64_t 
   return taps;
 }
 
-// flipped: the weights in reverse order; at stride 1 the gradient is the convolution with them.
 template <typename T>
-void differentiate_input_row(const DepthwiseInput<T>& in, const Plane<T>& dpre, const T* flipped, const T* dy,
-                             std::int64_t y, T* dx, std::int64_t dx_stride) {
-  if (in.stride == 1) {
-    const T* none = nullptr;
-    convolve_row(dpre, flipped, none, in.channels, in.stride, y, in.width,
-                 [&](auto d, auto sum, std::int64_t x, std::int64_t c) HWY_ATTR {
-                   auto value = sum;
-                   if (in.residual) {
-                     value = hn::Add(value, hn::LoadU(d, dy + (y * in.width + x) * in.channels + c));
-                   }
-                   hn::StoreU(value, d, dx + x * dx_stride + c);
-                 });
-    return;
-  }
+void differentiate_input_row(const DepthwiseInput<T>& in, const Plane<T>& dpre, std::int64_t y, T* dx,
+                             std::int64_t dx_stride) {
   for (std::int64_t x = 0; x < in.width; ++x) {
     const PixelTaps<T> taps = backward_taps(dpre, in.weights, in.channels, in.stride, y, x);
     for_vectors<T>(0, in.channels, [&](auto d, std::int64_t c) HWY_ATTR {
@@ -278,8 +200,8 @@ void differentiate_weights(const DepthwiseInput<T>& in, const Plane<T>& image, c
 
 // sums: dweights [9][C], then dbias [C].
 template <typename T>
-void differentiate_item(const DepthwiseInput<T>& in, const DepthwiseGradient<T>& grad, const T* flipped,
-                        BackwardItem item, T* sums) {
+void differentiate_item(const DepthwiseInput<T>& in, const DepthwiseGradient<T>& grad, BackwardItem item,
+                        T* sums) {
   const std::int64_t s = in.stride;
   const RowRange own = {(item.in_rows.begin + s - 1) / s, (item.in_rows.end + s - 1) / s};
   // Rows that the gradients of the owned input rows read.
@@ -299,7 +221,7 @@ void differentiate_item(const DepthwiseInput<T>& in, const DepthwiseGradient<T>&
   }
   for (std::int64_t y = item.in_rows.begin; y < item.in_rows.end; ++y) {
     T* dx = grad.dx + (item.image * in.height + y) * in.width * grad.dx_stride;
-    differentiate_input_row(in, dpre, flipped, dy, y, dx, grad.dx_stride);
+    differentiate_input_row(in, dpre, y, dx, grad.dx_stride);
   }
   differentiate_weights(in, image, dpre, own, sums, sums + kTaps * in.channels);
 }
@@ -331,6 +253,7 @@ std::int64_t rows_per_item(std::int64_t images, std::int64_t height) {
 template <typename T>
 void depthwise_forward(const DepthwiseInput<T>& input, T* y, Isa isa, const ParallelFor& parallel) {
   check(input);
+  if (input.stride == 1) return depthwise_forward_packed(input, y, isa, parallel);
   const auto convolve = SPATIALMAMBA_CHOOSE(isa, convolve_rows<T>);
   parallel(input.images * input.out_height(), grain_for(input.out_width() * input.channels),
            [&](std::int64_t begin, std::int64_t end) {
@@ -342,19 +265,14 @@ template <typename T>
 void depthwise_backward(const DepthwiseInput<T>& input, const DepthwiseGradient<T>& gradient, Isa isa,
                         const ParallelFor& parallel) {
   check(input);
+  if (input.stride == 1) return depthwise_backward_packed(input, gradient, isa, parallel);
   const auto differentiate = SPATIALMAMBA_CHOOSE(isa, differentiate_item<T>);
-  AlignedVector<T> flipped(static_cast<std::size_t>(kTaps * input.channels));
-  for (int k = 0; k < kTaps; ++k) {
-    std::copy_n(input.weights + k * input.channels, input.channels,
-                flipped.begin() + (kTaps - 1 - k) * input.channels);
-  }
   const RowChunks chunks(input.height, rows_per_item(input.images, input.height), input.height);
   const std::int64_t items = input.images * chunks.count();
   PartialSums<T> sums(items, (kTaps + 1) * input.channels);
   parallel(items, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      differentiate(input, gradient, flipped.data(), {i / chunks.count(), chunks[i % chunks.count()]},
-                    sums[i]);
+      differentiate(input, gradient, {i / chunks.count(), chunks[i % chunks.count()]}, sums[i]);
     }
   });
   sums.sum_to(0, kTaps * input.channels, gradient.dweights);

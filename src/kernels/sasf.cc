@@ -1,9 +1,9 @@
 #include "kernels/sasf.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "kernels/aligned_vector.h"
+#include "kernels/packed_plane.h"
 #include "kernels/partial_sums.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -11,6 +11,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "kernels/dispatch.h"
+#include "kernels/stencil_rows-inl.h"
 #include "kernels/vector_math-inl.h"
 
 #ifndef SPATIALMAMBA_KERNELS_SASF_SHARED
@@ -18,55 +19,42 @@
 namespace spatialmamba::kernels {
 namespace {
 
-constexpr auto kOffsets = sasf_offsets();
+constexpr std::int64_t kMostLanes = 16;  // of any vector
 
-/// A dense channels-last image, of which the rows from first_row on are in memory.
-template <typename T>
-struct StateMap {
-  const T* data;
-  std::int64_t first_row;
-  std::int64_t height;
-  std::int64_t width;
-  std::int64_t channels;
-
-  const T* pixel(std::int64_t y, std::int64_t x) const {
-    return data + ((y - first_row) * width + x) * channels;
-  }
-  const T* clamped(std::int64_t y, std::int64_t x) const {
-    return pixel(std::clamp<std::int64_t>(y, 0, height - 1), std::clamp<std::int64_t>(x, 0, width - 1));
-  }
-  /// Whether all taps of the pixels x … x + count - 1 of row y lie inside.
-  bool is_interior(std::int64_t y, std::int64_t x, std::int64_t count) const {
-    return y >= kSasfReach && y + kSasfReach < height && x >= kSasfReach &&
-           x + count - 1 + kSasfReach < width;
-  }
-};
-
-/// Rows of one image.
+/// A block of channels of one image.
 struct SasfItem {
   std::int64_t image;
-  RowRange rows;
+  RowRange channels;
 };
 
-/// The products that sum up to one pixel near the border.
+/// Memory that the items of one thread use in turn.
 template <typename T>
-struct TapSum {
-  std::vector<const T*> source;
-  std::vector<const T*> tap;
+struct SasfScratch {
+  PackedPlane<T> states;
+  PackedPlane<T> gradient;
+  /// Sums of the first and of the last 1, 3, 5 pixels of every row of `gradient`.
+  AlignedVector<T> edges;
+  /// dC of every pixel, one sum a lane.
+  AlignedVector<T> dc;
 
-  void clear() {
-    source.clear();
-    tap.clear();
-  }
-  void add(const T* from, const T* by) {
-    source.push_back(from);
-    tap.push_back(by);
+  SasfScratch(const SasfInput<T>& in, bool backward)
+      : states(in.height, in.width, kSasfReach), gradient(backward ? in.height : 0, in.width, kSasfReach) {
+    if (backward) edges.resize(static_cast<std::size_t>(in.height * 6 * kMostLanes));
+    if (backward && in.c != nullptr) dc.resize(static_cast<std::size_t>(in.height * in.width * kMostLanes));
   }
 };
 
-/// The coordinates that an offset of a tap moves to position p, once the result is clamped to [0, size): p -
-/// offset inside, and at a border all that the clamp brings there.
-inline RowRange reaching(std::int64_t p, int offset, std::int64_t size) {
+/// Where an item adds its share of the gradients that are sums.
+template <typename T>
+struct SasfSums {
+  T* dtaps;  ///< [25][C] of the item's image
+  T* dd;     ///< [C] of the item's image
+  T* dc;     ///< [N, H, W] of the item's channel block
+};
+
+/// The rows that an offset of a tap moves to row p, once the result is clamped to [0, size): p - offset
+/// inside, and at a border all that the clamp brings there.
+inline RowRange reaching(std::int64_t p, std::int64_t offset, std::int64_t size) {
   const std::int64_t begin = p == 0 ? 0 : p - offset;
   const std::int64_t end = p == size - 1 ? size : p - offset + 1;
   return {std::max<std::int64_t>(begin, 0), std::min(end, size)};
@@ -80,221 +68,265 @@ HWY_BEFORE_NAMESPACE();
 namespace spatialmamba::kernels::HWY_NAMESPACE {
 namespace {
 
-constexpr int kBlock = 4;  // pixels side by side that share the loads of the taps
+// The taps of one vector of channels. Those of a dilation: three above, two beside, three below the centre.
+template <class D, typename T>
+struct Taps {
+  D d;
+  const T* taps;
+  std::int64_t stride;
 
-template <typename T, typename Store>
-HWY_INLINE void sum_listed(const TapSum<T>& sum, std::int64_t channels, std::int64_t x, const Store& store) {
-  for_vectors<T>(0, channels, [&](auto d, std::int64_t c) HWY_ATTR {
-    auto total = hn::Zero(d);
-    for (std::size_t i = 0; i < sum.source.size(); ++i) {
-      total = hn::MulAdd(hn::LoadU(d, sum.source[i] + c), hn::LoadU(d, sum.tap[i] + c), total);
-    }
-    store(d, total, x, c);
-  });
+  HWY_INLINE hn::Vec<D> operator[](int k) const { return hn::LoadU(d, taps + k * stride); }
+  HWY_INLINE hn::Vec<D> above(int dilation, int i) const { return (*this)[1 + 8 * (dilation / 2) + i]; }
+  HWY_INLINE hn::Vec<D> beside(int dilation, int i) const { return (*this)[4 + 8 * (dilation / 2) + i]; }
+  HWY_INLINE hn::Vec<D> below(int dilation, int i) const { return (*this)[6 + 8 * (dilation / 2) + i]; }
+};
+
+template <int kDilation, class D, typename T>
+HWY_INLINE void add_dilation(D d, const Taps<D, T>& taps, PackedPlane<T>& states, std::int64_t y,
+                             std::int64_t at, BlockSums<D>& sums) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const T* above = states.row(std::max<std::int64_t>(y - kDilation, 0), lanes) + at;
+  const T* below = states.row(std::min<std::int64_t>(y + kDilation, states.height() - 1), lanes) + at;
+  add_row<kDilation>(d, above, taps.above(kDilation, 0), taps.above(kDilation, 1), taps.above(kDilation, 2),
+                     sums);
+  add_sides<kDilation>(d, states.row(y, lanes) + at, taps.beside(kDilation, 0), taps.beside(kDilation, 1),
+                       sums);
+  add_row<kDilation>(d, below, taps.below(kDilation, 0), taps.below(kDilation, 1), taps.below(kDilation, 2),
+                     sums);
 }
 
-// kSign 1: the fusion; -1: its transpose, which reads at the opposite offsets.
-template <int kSign, typename T, typename Store>
-HWY_INLINE void sum_interior(const StateMap<T>& in, const T* taps, std::int64_t y, std::int64_t x,
-                             const Store& store) {
-  const std::int64_t channels = in.channels;
-  const T* centre = in.pixel(y, x);
-  std::int64_t offsets[kSasfTaps];
-  for (int k = 0; k < kSasfTaps; ++k) {
-    const auto [dy, dx] = kOffsets[static_cast<std::size_t>(k)];
-    offsets[k] = kSign * (dy * in.width + dx) * channels;
-  }
-  for_vectors<T>(0, channels, [&](auto d, std::int64_t c) HWY_ATTR {
-    auto s0 = hn::Zero(d);
-    auto s1 = hn::Zero(d);
-    auto s2 = hn::Zero(d);
-    auto s3 = hn::Zero(d);
-    for (int k = 0; k < kSasfTaps; ++k) {
-      const auto tap = hn::LoadU(d, taps + k * channels + c);
-      const T* from = centre + offsets[k] + c;
-      s0 = hn::MulAdd(hn::LoadU(d, from), tap, s0);
-      s1 = hn::MulAdd(hn::LoadU(d, from + channels), tap, s1);
-      s2 = hn::MulAdd(hn::LoadU(d, from + 2 * channels), tap, s2);
-      s3 = hn::MulAdd(hn::LoadU(d, from + 3 * channels), tap, s3);
-    }
-    store(d, s0, x, c);
-    store(d, s1, x + 1, c);
-    store(d, s2, x + 2, c);
-    store(d, s3, x + 3, c);
-  });
+// The fusion of a block of pixels from x on.
+template <class D, typename T>
+HWY_INLINE BlockSums<D> fuse_block(D d, const Taps<D, T>& taps, PackedPlane<T>& states, std::int64_t y,
+                                   std::int64_t x) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  BlockSums<D> sums = load_block(d, states.row(y, lanes) + x * lanes);
+  const auto centre = taps[0];
+  for (auto& sum : sums.at) sum = hn::Mul(sum, centre);
+  add_dilation<1>(d, taps, states, y, x * lanes, sums);
+  add_dilation<3>(d, taps, states, y, x * lanes, sums);
+  add_dilation<5>(d, taps, states, y, x * lanes, sums);
+  return sums;
 }
 
-template <typename T>
-void list_forward(const StateMap<T>& in, const T* taps, std::int64_t y, std::int64_t x, TapSum<T>& sum) {
-  for (int k = 0; k < kSasfTaps; ++k) {
-    const auto [dy, dx] = kOffsets[static_cast<std::size_t>(k)];
-    sum.add(in.clamped(y + dy, x + dx), taps + k * in.channels);
-  }
+template <class D, typename T>
+HWY_INLINE void pack_states(D d, const SasfInput<T>& in, std::int64_t image, std::int64_t c,
+                            PackedPlane<T>& states) {
+  const T* h = in.h + image * in.height * in.width * in.channels + c;
+  pack_plane(d, h, in.channels, states, Border::replicate, [](std::int64_t, auto v) HWY_ATTR { return v; });
 }
 
 template <typename T>
-void list_transposed(const StateMap<T>& in, const T* taps, std::int64_t y, std::int64_t x, TapSum<T>& sum) {
-  for (int k = 0; k < kSasfTaps; ++k) {
-    const auto [dy, dx] = kOffsets[static_cast<std::size_t>(k)];
-    const RowRange ys = reaching(y, dy, in.height);
-    const RowRange xs = reaching(x, dx, in.width);
-    for (std::int64_t sy = ys.begin; sy < ys.end; ++sy) {
-      for (std::int64_t sx = xs.begin; sx < xs.end; ++sx) sum.add(in.pixel(sy, sx), taps + k * in.channels);
-    }
-  }
-}
-
-// One row of the fusion (kSign 1) or of its transpose (-1); store(d, sum, x, c) takes each result.
-template <int kSign, typename T, typename Store>
-HWY_INLINE void fuse_row(const StateMap<T>& in, const T* taps, std::int64_t y, TapSum<T>& sum,
-                         const Store& store) {
-  std::int64_t x = 0;
-  while (x < in.width) {
-    if (in.is_interior(y, x, kBlock)) {
-      sum_interior<kSign>(in, taps, y, x, store);
-      x += kBlock;
-      continue;
-    }
-    sum.clear();
-    if constexpr (kSign > 0) {
-      list_forward(in, taps, y, x, sum);
-    } else {
-      list_transposed(in, taps, y, x, sum);
-    }
-    sum_listed(sum, in.channels, x, store);
-    ++x;
-  }
-}
-
-template <typename T>
-StateMap<T> map_of(const SasfInput<T>& in, const T* data, std::int64_t image) {
-  return {data + image * in.height * in.width * in.channels, 0, in.height, in.width, in.channels};
-}
-
-// Rows counted over all images.
-template <typename T>
-void fuse_rows(const SasfInput<T>& in, T* out, RowRange rows) {
-  TapSum<T> sum;
-  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-    const StateMap<T> h = map_of(in, in.h, row / in.height);
-    const std::int64_t token = row * in.width;
-    fuse_row<1>(h, in.taps, row % in.height, sum,
-                [&](auto d, auto s, std::int64_t x, std::int64_t c) HWY_ATTR {
-                  auto y = s;
-                  if (in.c != nullptr) {
-                    const auto skip =
-                        hn::Mul(hn::LoadU(d, in.d + c), hn::LoadU(d, in.x + (token + x) * in.x_stride + c));
-                    y = hn::MulAdd(s, hn::Set(d, in.c[(token + x) * in.c_stride]), skip);
-                  }
-                  hn::StoreU(y, d, out + (token + x) * in.channels + c);
-                });
-  }
-}
-
-constexpr int kGroup = 8;  // taps whose sums stay in registers together
-
-// dtaps of `kCount` taps from `first` on, over one row: dtap[c] += sum over x of ds[x][c] · h[x + offset][c].
-template <int kCount, typename T>
-HWY_INLINE void differentiate_tap_group(const StateMap<T>& h, const T* ds, std::int64_t y, int first,
-                                        T* dtaps) {
-  const std::int64_t channels = h.channels;
-  const T* rows[kCount];
-  std::int64_t shift[kCount];
-  for (int i = 0; i < kCount; ++i) {
-    const auto [dy, dx] = kOffsets[static_cast<std::size_t>(first + i)];
-    rows[i] = h.clamped(y + dy, 0);
-    shift[i] = dx;
-  }
-  const std::int64_t last = h.width - 1;
-  for_vectors<T>(0, channels, [&](auto d, std::int64_t c) HWY_ATTR {
-    hn::Vec<decltype(d)> sums[kCount];
-    for (int i = 0; i < kCount; ++i) sums[i] = hn::LoadU(d, dtaps + (first + i) * channels + c);
-    const auto add = [&](std::int64_t x, auto position) HWY_ATTR {
-      const auto g = hn::LoadU(d, ds + x * channels + c);
-      for (int i = 0; i < kCount; ++i) {
-        sums[i] = hn::MulAdd(g, hn::LoadU(d, rows[i] + position(x + shift[i]) * channels + c), sums[i]);
+void fuse_item(const SasfInput<T>& in, const SasfItem& item, SasfScratch<T>& scratch, T* out) {
+  const std::int64_t first = item.image * in.height * in.width;
+  for_vectors<T>(item.channels.begin, item.channels.end, [&](auto d, std::int64_t c) HWY_ATTR {
+    pack_states(d, in, item.image, c, scratch.states);
+    const Taps<decltype(d), T> taps{d, in.taps + c, in.channels};
+    for (std::int64_t y = 0; y < in.height; ++y) {
+      for (std::int64_t x0 = 0; x0 < in.width; x0 += kStencilBlock) {
+        const auto sums = fuse_block(d, taps, scratch.states, y, x0);
+        store_block(sums, x0, in.width, [&](std::int64_t x, auto s) HWY_ATTR {
+          const std::int64_t token = first + y * in.width + x;
+          auto value = s;
+          if (in.c != nullptr) {
+            const auto skip = hn::Mul(hn::LoadU(d, in.d + c), hn::LoadU(d, in.x + token * in.x_stride + c));
+            value = hn::MulAdd(s, hn::Set(d, in.c[token * in.c_stride]), skip);
+          }
+          hn::StoreU(value, d, out + token * in.channels + c);
+        });
       }
-    };
-    const auto clamp = [last](std::int64_t x) { return std::clamp<std::int64_t>(x, 0, last); };
-    const auto inside = [](std::int64_t x) { return x; };
-    const std::int64_t left = std::min<std::int64_t>(kSasfReach, h.width);
-    const std::int64_t right = std::max<std::int64_t>(h.width - kSasfReach, left);
-    for (std::int64_t x = 0; x < left; ++x) add(x, clamp);
-    for (std::int64_t x = left; x < right; ++x) add(x, inside);
-    for (std::int64_t x = right; x < h.width; ++x) add(x, clamp);
-    for (int i = 0; i < kCount; ++i) hn::StoreU(sums[i], d, dtaps + (first + i) * channels + c);
+    }
   });
 }
 
-// The output equation backwards, for the rows of one image: ds = dout · C_t to `ds` (rows from `read.begin`
-// on).
-template <typename T>
-void scale_by_c(const SasfInput<T>& in, const T* dout, std::int64_t image, RowRange rows, T* ds) {
-  const std::int64_t first = (image * in.height + rows.begin) * in.width;
-  for (std::int64_t i = 0; i < (rows.end - rows.begin) * in.width; ++i) {
-    const T* from = dout + (first + i) * in.channels;
-    const T c_t = in.c[(first + i) * in.c_stride];
-    for_vectors<T>(0, in.channels, [&](auto d, std::int64_t c) HWY_ATTR {
-      hn::StoreU(hn::Mul(hn::LoadU(d, from + c), hn::Set(d, c_t)), d, ds + i * in.channels + c);
-    });
-  }
-}
-
-// dC_t = sum over c of dout · s (s computed again), dD += dout · x, dx = dout · D for one row.
-template <typename T>
-void differentiate_output_row(const SasfInput<T>& in, const SasfGradient<T>& grad, const StateMap<T>& h,
-                              std::int64_t image, std::int64_t y, TapSum<T>& sum, AlignedVector<T>& s,
-                              T* dd) {
-  s.resize(static_cast<std::size_t>(in.width * in.channels));
-  fuse_row<1>(h, in.taps, y, sum, [&](auto d, auto value, std::int64_t x, std::int64_t c) HWY_ATTR {
-    hn::StoreU(value, d, s.data() + x * in.channels + c);
-  });
-  for (std::int64_t x = 0; x < in.width; ++x) {
-    const std::int64_t token = (image * in.height + y) * in.width + x;
-    const T* g = grad.dout + token * in.channels;
-    const T* states = s.data() + x * in.channels;
-    RowSum<T> total;
-    for_vectors<T>(0, in.channels, [&](auto d, std::int64_t c) HWY_ATTR {
-      const auto dy = hn::LoadU(d, g + c);
-      total.add_product(d, dy, hn::LoadU(d, states + c));
-      const auto skip = hn::LoadU(d, in.x + token * in.x_stride + c);
-      hn::StoreU(hn::MulAdd(dy, skip, hn::LoadU(d, dd + c)), d, dd + c);
-      hn::StoreU(hn::Mul(dy, hn::LoadU(d, in.d + c)), d, grad.dx + token * grad.dx_stride + c);
-    });
-    grad.dc[token * grad.dc_stride] = total.value();
-  }
-}
-
-// sums: dtaps [25][C], then dD [C].
-template <typename T>
-void differentiate_item(const SasfInput<T>& in, const SasfGradient<T>& grad, SasfItem item, T* sums) {
-  const std::int64_t channels = in.channels;
-  const StateMap<T> h = map_of(in, in.h, item.image);
-  StateMap<T> ds = map_of(in, grad.dout, item.image);
-  TapSum<T> sum;
-  AlignedVector<T> scratch;
-  AlignedVector<T> states;
-  if (in.c != nullptr) {
-    const RowRange read = {std::max<std::int64_t>(item.rows.begin - kSasfReach, 0),
-                           std::min(item.rows.end + kSasfReach, in.height)};
-    scratch.resize(static_cast<std::size_t>((read.end - read.begin) * in.width * channels));
-    scale_by_c(in, grad.dout, item.image, read, scratch.data());
-    ds.data = scratch.data();
-    ds.first_row = read.begin;
-    for (std::int64_t y = item.rows.begin; y < item.rows.end; ++y) {
-      differentiate_output_row(in, grad, h, item.image, y, sum, states, sums + kSasfTaps * channels);
+// Packs the gradient of the states that were fused: dout, times C_t with the output equation, whose other
+// gradients but dC are made here. Then the sums at the edges of the rows.
+template <class D, typename T>
+HWY_INLINE void pack_gradient(D d, const SasfInput<T>& in, const SasfGradient<T>& grad, std::int64_t image,
+                              std::int64_t c, SasfScratch<T>& scratch, T* dd) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const std::int64_t first = image * in.height * in.width;
+  PackedPlane<T>& plane = scratch.gradient;
+  auto dd_sum = hn::Zero(d);
+  const auto skip = in.c == nullptr ? hn::Zero(d) : hn::LoadU(d, in.d + c);
+  pack_plane(d, grad.dout + first * in.channels + c, in.channels, plane, Border::zero,
+             [&](std::int64_t pixel, auto dy) HWY_ATTR {
+               if (in.c == nullptr) return dy;
+               const std::int64_t token = first + pixel;
+               dd_sum = hn::MulAdd(dy, hn::LoadU(d, in.x + token * in.x_stride + c), dd_sum);
+               hn::StoreU(hn::Mul(dy, skip), d, grad.dx + token * grad.dx_stride + c);
+               return hn::Mul(dy, hn::Set(d, in.c[token * in.c_stride]));
+             });
+  if (in.c != nullptr) hn::StoreU(dd_sum, d, dd + c);
+  for (std::int64_t y = 0; y < in.height; ++y) {
+    const T* row = plane.row(y, lanes);
+    T* edges = scratch.edges.data() + y * 6 * lanes;
+    auto left = hn::Zero(d);
+    auto right = hn::Zero(d);
+    for (std::int64_t x = 0; x < kSasfReach; ++x) {
+      if (x < in.width) {
+        left = hn::Add(left, hn::LoadU(d, row + x * lanes));
+        right = hn::Add(right, hn::LoadU(d, row + (in.width - 1 - x) * lanes));
+      }
+      if (x % 2 == 0) {
+        hn::StoreU(left, d, edges + x * lanes);
+        hn::StoreU(right, d, edges + (x + 1) * lanes);
+      }
     }
   }
-  for (std::int64_t y = item.rows.begin; y < item.rows.end; ++y) {
-    T* dh = grad.dh + (item.image * in.height + y) * in.width * channels;
-    fuse_row<-1>(ds, in.taps, y, sum, [&](auto d, auto value, std::int64_t x, std::int64_t c) HWY_ATTR {
-      hn::StoreU(value, d, dh + x * channels + c);
-    });
-    const T* g = ds.pixel(y, 0);
-    differentiate_tap_group<kGroup + 1>(h, g, y, 0, sums);
-    differentiate_tap_group<kGroup>(h, g, y, kGroup + 1, sums);
-    differentiate_tap_group<kGroup>(h, g, y, 2 * kGroup + 1, sums);
+}
+
+// What the clamp brings to the first and to the last column beyond the plain transpose.
+template <class D>
+struct EdgeSums {
+  hn::Vec<D> left;
+  hn::Vec<D> right;
+};
+
+template <class D, typename T>
+HWY_INLINE void add_edges(D d, const T* edges, int dilation, hn::Vec<D> left, hn::Vec<D> right,
+                          EdgeSums<D>& sums) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  sums.left = hn::MulAdd(left, hn::LoadU(d, edges + (dilation - 1) * lanes), sums.left);
+  sums.right = hn::MulAdd(right, hn::LoadU(d, edges + dilation * lanes), sums.right);
+}
+
+template <int kDilation, class D, typename T>
+HWY_INLINE void add_transposed(D d, const Taps<D, T>& taps, PackedPlane<T>& gradient, std::int64_t y,
+                               std::int64_t at, BlockSums<D>& sums) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const RowRange from_above = reaching(y, -kDilation, gradient.height());
+  for (std::int64_t q = from_above.begin; q < from_above.end; ++q) {
+    add_row<kDilation>(d, gradient.row(q, lanes) + at, taps.above(kDilation, 2), taps.above(kDilation, 1),
+                       taps.above(kDilation, 0), sums);
   }
+  add_sides<kDilation>(d, gradient.row(y, lanes) + at, taps.beside(kDilation, 1), taps.beside(kDilation, 0),
+                       sums);
+  const RowRange from_below = reaching(y, kDilation, gradient.height());
+  for (std::int64_t q = from_below.begin; q < from_below.end; ++q) {
+    add_row<kDilation>(d, gradient.row(q, lanes) + at, taps.below(kDilation, 2), taps.below(kDilation, 1),
+                       taps.below(kDilation, 0), sums);
+  }
+}
+
+template <class D, typename T>
+HWY_INLINE EdgeSums<D> edges_of_row(D d, const Taps<D, T>& taps, const SasfScratch<T>& scratch,
+                                    std::int64_t height, std::int64_t y) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  EdgeSums<D> sums{hn::Zero(d), hn::Zero(d)};
+  for (const int dilation : kSasfDilations) {
+    const RowRange from_above = reaching(y, -dilation, height);
+    for (std::int64_t q = from_above.begin; q < from_above.end; ++q) {
+      add_edges(d, scratch.edges.data() + q * 6 * lanes, dilation, taps.above(dilation, 0),
+                taps.above(dilation, 2), sums);
+    }
+    add_edges(d, scratch.edges.data() + y * 6 * lanes, dilation, taps.beside(dilation, 0),
+              taps.beside(dilation, 1), sums);
+    const RowRange from_below = reaching(y, dilation, height);
+    for (std::int64_t q = from_below.begin; q < from_below.end; ++q) {
+      add_edges(d, scratch.edges.data() + q * 6 * lanes, dilation, taps.below(dilation, 0),
+                taps.below(dilation, 2), sums);
+    }
+  }
+  return sums;
+}
+
+// dh of one row of one vector of channels.
+template <class D, typename T>
+HWY_INLINE void differentiate_states_row(D d, const Taps<D, T>& taps, SasfScratch<T>& scratch, std::int64_t y,
+                                         std::int64_t channels, T* dh) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  PackedPlane<T>& gradient = scratch.gradient;
+  const std::int64_t width = gradient.width();
+  for (std::int64_t x0 = 0; x0 < width; x0 += kStencilBlock) {
+    BlockSums<D> sums = load_block(d, gradient.row(y, lanes) + x0 * lanes);
+    const auto centre = taps[0];
+    for (auto& sum : sums.at) sum = hn::Mul(sum, centre);
+    add_transposed<1>(d, taps, gradient, y, x0 * lanes, sums);
+    add_transposed<3>(d, taps, gradient, y, x0 * lanes, sums);
+    add_transposed<5>(d, taps, gradient, y, x0 * lanes, sums);
+    store_block(sums, x0, width,
+                [&](std::int64_t x, auto v) HWY_ATTR { hn::StoreU(v, d, dh + x * channels); });
+  }
+  const EdgeSums<D> edges = edges_of_row(d, taps, scratch, gradient.height(), y);
+  hn::StoreU(hn::Add(hn::LoadU(d, dh), edges.left), d, dh);
+  T* last = dh + (width - 1) * channels;
+  hn::StoreU(hn::Add(hn::LoadU(d, last), edges.right), d, last);
+}
+
+// dtaps of one dilation, over the whole image: the sum over all pixels of gradient · state at the tap.
+template <int kDilation, class D, typename T>
+HWY_INLINE void differentiate_taps(D d, SasfScratch<T>& scratch, std::int64_t stride, T* dtaps) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  PackedPlane<T>& states = scratch.states;
+  hn::Vec<D> sums[9];
+  for (auto& sum : sums) sum = hn::Zero(d);
+  for (std::int64_t y = 0; y < states.height(); ++y) {
+    const T* above = states.row(std::max<std::int64_t>(y - kDilation, 0), lanes);
+    const T* beside = states.row(y, lanes);
+    const T* below = states.row(std::min<std::int64_t>(y + kDilation, states.height() - 1), lanes);
+    const T* gradient = scratch.gradient.row(y, lanes);
+    for (std::int64_t x = 0; x < states.width(); x += kStencilBlock) {
+      const BlockSums<D> g = load_block(d, gradient + x * lanes);
+      add_products<kDilation>(d, g, above + x * lanes, sums[0], sums[1], sums[2]);
+      add_products<kDilation>(d, g, beside + x * lanes, sums[3], sums[4], sums[5]);
+      add_products<kDilation>(d, g, below + x * lanes, sums[6], sums[7], sums[8]);
+    }
+  }
+  T* own = dtaps + (1 + 8 * (kDilation / 2)) * stride;
+  for (int i = 0; i < 9; ++i) {
+    if (i == 4) continue;
+    hn::StoreU(sums[i], d, own);
+    own += stride;
+  }
+  // The same for every dilation.
+  hn::StoreU(sums[4], d, dtaps);
+}
+
+// Adds dout · s of one vector of channels to the lanes of scratch.dc, with s computed again.
+template <class D, typename T>
+HWY_INLINE void add_to_dc(D d, const Taps<D, T>& taps, const SasfInput<T>& in, const T* dout,
+                          SasfScratch<T>& scratch) {
+  for (std::int64_t y = 0; y < in.height; ++y) {
+    for (std::int64_t x0 = 0; x0 < in.width; x0 += kStencilBlock) {
+      const auto sums = fuse_block(d, taps, scratch.states, y, x0);
+      store_block(sums, x0, in.width, [&](std::int64_t x, auto s) HWY_ATTR {
+        const std::int64_t pixel = y * in.width + x;
+        T* lanes = scratch.dc.data() + pixel * kMostLanes;
+        hn::StoreU(hn::MulAdd(s, hn::LoadU(d, dout + pixel * in.channels), hn::LoadU(d, lanes)), d, lanes);
+      });
+    }
+  }
+}
+
+template <typename T>
+void sum_dc(const SasfInput<T>& in, std::int64_t image, const SasfScratch<T>& scratch, T* dc) {
+  const hn::ScalableTag<T> d;
+  for (std::int64_t i = 0; i < in.height * in.width; ++i) {
+    dc[image * in.height * in.width + i] =
+        hn::GetLane(hn::SumOfLanes(d, hn::LoadU(d, scratch.dc.data() + i * kMostLanes)));
+  }
+}
+
+template <typename T>
+void differentiate_item(const SasfInput<T>& in, const SasfGradient<T>& grad, const SasfItem& item,
+                        SasfScratch<T>& scratch, const SasfSums<T>& sums) {
+  const std::int64_t first = item.image * in.height * in.width * in.channels;
+  std::fill(scratch.dc.begin(), scratch.dc.end(), T{0});
+  for_vectors<T>(item.channels.begin, item.channels.end, [&](auto d, std::int64_t c) HWY_ATTR {
+    pack_states(d, in, item.image, c, scratch.states);
+    pack_gradient(d, in, grad, item.image, c, scratch, sums.dd);
+    const Taps<decltype(d), T> taps{d, in.taps + c, in.channels};
+    for (std::int64_t y = 0; y < in.height; ++y) {
+      T* dh = grad.dh + first + y * in.width * in.channels + c;
+      differentiate_states_row(d, taps, scratch, y, in.channels, dh);
+    }
+    differentiate_taps<1>(d, scratch, in.channels, sums.dtaps + c);
+    differentiate_taps<3>(d, scratch, in.channels, sums.dtaps + c);
+    differentiate_taps<5>(d, scratch, in.channels, sums.dtaps + c);
+    if (in.c != nullptr) add_to_dc(d, taps, in, grad.dout + first + c, scratch);
+  });
+  if (in.c != nullptr) sum_dc(in, item.image, scratch, sums.dc);
 }
 
 }  // namespace
@@ -304,13 +336,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace spatialmamba::kernels {
 namespace {
-
-// Rows of an image that one item of the backward pass takes: few enough for the second-level cache, and so
-// many items that a small batch feeds the threads.
-std::int64_t rows_per_item(std::int64_t images, std::int64_t height) {
-  constexpr std::int64_t kItems = 16;
-  return std::clamp<std::int64_t>(images * height / kItems, 1, 14);
-}
 
 // Calls body(tap, kernel, position) for the 3 x 9 weights that the taps are made of.
 template <typename Body>
@@ -348,27 +373,40 @@ void sasf_unmerge(std::int64_t channels, const std::array<const T*, 3>& kernels,
 
 template <typename T>
 void sasf_forward(const SasfInput<T>& input, T* out, Isa isa, const ParallelFor& parallel) {
-  const auto fuse = SPATIALMAMBA_CHOOSE(isa, fuse_rows<T>);
-  parallel(input.images * input.height, grain_for(input.width * input.channels),
-           [&](std::int64_t begin, std::int64_t end) {
-             fuse(input, out, {begin, end});
-           });
+  const auto fuse = SPATIALMAMBA_CHOOSE(isa, fuse_item<T>);
+  const ImageBlocks items(input.images, input.channels);
+  parallel(items.count(), 1, [&](std::int64_t begin, std::int64_t end) {
+    SasfScratch<T> scratch(input, false);
+    for (std::int64_t i = begin; i < end; ++i) fuse(input, {items.image(i), items.channels(i)}, scratch, out);
+  });
 }
 
 template <typename T>
 void sasf_backward(const SasfInput<T>& input, const SasfGradient<T>& gradient, Isa isa,
                    const ParallelFor& parallel) {
   const auto differentiate = SPATIALMAMBA_CHOOSE(isa, differentiate_item<T>);
-  const RowChunks chunks(input.height, rows_per_item(input.images, input.height), input.height);
-  const std::int64_t items = input.images * chunks.count();
-  PartialSums<T> sums(items, (kSasfTaps + 1) * input.channels);
-  parallel(items, 1, [&](std::int64_t begin, std::int64_t end) {
+  const ImageBlocks items(input.images, input.channels);
+  const std::int64_t tokens = input.images * input.height * input.width;
+  PartialSums<T> by_image(input.images, (kSasfTaps + 1) * input.channels);
+  PartialSums<T> by_block(input.c == nullptr ? 0 : items.blocks(), tokens);
+  parallel(items.count(), 1, [&](std::int64_t begin, std::int64_t end) {
+    SasfScratch<T> scratch(input, true);
     for (std::int64_t i = begin; i < end; ++i) {
-      differentiate(input, gradient, {i / chunks.count(), chunks[i % chunks.count()]}, sums[i]);
+      T* sums = by_image[items.image(i)];
+      differentiate(input, gradient, {items.image(i), items.channels(i)}, scratch,
+                    {.dtaps = sums,
+                     .dd = sums + kSasfTaps * input.channels,
+                     .dc = input.c == nullptr ? nullptr : by_block[items.block(i)]});
     }
   });
-  sums.sum_to(0, kSasfTaps * input.channels, gradient.dtaps);
-  if (input.c != nullptr) sums.sum_to(kSasfTaps * input.channels, input.channels, gradient.dd);
+  by_image.sum_to(0, kSasfTaps * input.channels, gradient.dtaps);
+  if (input.c == nullptr) return;
+  by_image.sum_to(kSasfTaps * input.channels, input.channels, gradient.dd);
+  parallel(tokens, grain_for(items.blocks()), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t token = begin; token < end; ++token) {
+      by_block.sum_to(token, 1, gradient.dc + token * gradient.dc_stride);
+    }
+  });
 }
 
 template void sasf_merge(std::int64_t, const std::array<const float*, 3>&, const float*, float*);
