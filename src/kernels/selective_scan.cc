@@ -22,33 +22,31 @@ namespace {
 template <typename T>
 void scan_item(const ScanInput<T>& in, const T* projection, const ScanItem& item, T* carry, T* steps, T* h) {
   const std::int64_t first = item.channels.begin;
+  const std::int64_t width = item.channels.end - first;
   const AlignedVector<T> rates = decay_rates(in, item.channels);
   DeltaTiles<T> tiles(in, projection, item.channels);
   for (std::int64_t t = item.tokens.begin; t < item.tokens.end; t += kScanTile) {
     const std::int64_t count = std::min(kScanTile, item.tokens.end - t);
     const std::int64_t token = item.image * in.length + t;
     const T* delta = tiles.at(token, count);
-    const T* b = in.b + token * in.b_stride;
-    for_vectors<T>(first, item.channels.end, [&](auto d, std::int64_t c) HWY_ATTR {
-      const std::int64_t local = c - first;
-      const auto bias = hn::LoadU(d, in.delta_bias + c);
-      const auto rate = hn::LoadU(d, rates.data() + local);
-      auto state = hn::LoadU(d, carry + local);
-      auto elapsed = hn::Zero(d);
-      for (std::int64_t i = 0; i < count; ++i) {
-        const auto step = softplus(d, hn::Add(hn::LoadU(d, delta + i * tiles.stride() + local), bias));
-        const auto u = hn::LoadU(d, in.u + (token + i) * in.u_stride + c);
-        const auto gain = hn::Mul(hn::Mul(step, hn::Set(d, b[i * in.b_stride])), u);
-        state = hn::MulAdd(exp_normal(d, hn::Mul(step, rate)), state, gain);
+    // Token by token, the states in the first-level cache: memory is read in its order.
+    for (std::int64_t i = 0; i < count; ++i) {
+      const T* x = delta + i * tiles.stride();
+      const T* u = in.u + (token + i) * in.u_stride + first;
+      const T b = in.b[(token + i) * in.b_stride];
+      for_vectors<T>(0, width, [&](auto d, std::int64_t c) HWY_ATTR {
+        const auto step = softplus(d, hn::Add(hn::LoadU(d, x + c), hn::LoadU(d, in.delta_bias + first + c)));
+        const auto gain = hn::Mul(hn::Mul(step, hn::Set(d, b)), hn::LoadU(d, u + c));
+        const auto decay = exp_normal(d, hn::Mul(step, hn::LoadU(d, rates.data() + c)));
+        const auto state = hn::MulAdd(decay, hn::LoadU(d, carry + c), gain);
+        hn::StoreU(state, d, carry + c);
         if (h == nullptr) {
-          elapsed = hn::Add(elapsed, step);
+          hn::StoreU(hn::Add(hn::LoadU(d, steps + c), step), d, steps + c);
         } else {
-          hn::StoreU(state, d, h + (token + i) * in.channels + c);
+          hn::StoreU(state, d, h + (token + i) * in.channels + first + c);
         }
-      }
-      hn::StoreU(state, d, carry + local);
-      if (h == nullptr) hn::StoreU(hn::Add(hn::LoadU(d, steps + local), elapsed), d, steps + local);
-    });
+      });
+    }
   }
 }
 

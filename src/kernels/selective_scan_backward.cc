@@ -48,66 +48,65 @@ void carry_of_item(const ScanInput<T>& in, const ScanGradient<T>& grad, const T*
     const std::int64_t t = std::max(end - kScanTile, item.tokens.begin);
     const std::int64_t token = item.image * in.length + t;
     const T* delta = tiles.at(token, end - t);
-    for_vectors<T>(first, item.channels.end, [&](auto d, std::int64_t c) HWY_ATTR {
-      const std::int64_t local = c - first;
-      auto arriving = hn::LoadU(d, carry + local);
-      auto elapsed = hn::LoadU(d, steps + local);
-      for (std::int64_t i = end - t - 1; i >= 0; --i) {
-        const auto x =
-            hn::Add(hn::LoadU(d, delta + i * tiles.stride() + local), hn::LoadU(d, in.delta_bias + c));
-        const auto step = softplus(d, x);
-        const auto g = hn::Add(hn::LoadU(d, grad.dh + (token + i) * in.channels + c), arriving);
-        arriving = hn::Mul(exp_normal(d, hn::Mul(step, hn::LoadU(d, rates.data() + local))), g);
-        elapsed = hn::Add(elapsed, step);
-      }
-      hn::StoreU(arriving, d, carry + local);
-      hn::StoreU(elapsed, d, steps + local);
-    });
+    for (std::int64_t i = end - t - 1; i >= 0; --i) {
+      const T* x = delta + i * tiles.stride();
+      const T* dh = grad.dh + (token + i) * in.channels + first;
+      for_vectors<T>(0, item.channels.end - first, [&](auto d, std::int64_t c) HWY_ATTR {
+        const auto step = softplus(d, hn::Add(hn::LoadU(d, x + c), hn::LoadU(d, in.delta_bias + first + c)));
+        const auto g = hn::Add(hn::LoadU(d, dh + c), hn::LoadU(d, carry + c));
+        hn::StoreU(hn::Mul(exp_normal(d, hn::Mul(step, hn::LoadU(d, rates.data() + c))), g), d, carry + c);
+        hn::StoreU(hn::Add(hn::LoadU(d, steps + c), step), d, steps + c);
+      });
+    }
   }
 }
 
-// One sum over channels for each token of a tile.
-template <typename T>
-class TileSums {
- public:
-  TileSums() { std::fill_n(values_, kScanTile * kLanes, T{0}); }
-
-  template <class D>
-  HWY_INLINE void add(D d, std::int64_t i, hn::Vec<D> v) {
-    T* at = values_ + i * kLanes;
-    hn::StoreU(hn::Add(hn::LoadU(d, at), v), d, at);
+// The share of the channels [begin, end) in the gradients of the projection that made a tile of time steps:
+// adds to row r of dprojection, and to one sum over channels for each token.
+template <class D, typename T>
+HWY_INLINE void differentiate_projection_row(D d, std::int64_t begin, std::int64_t end, const T* weights,
+                                             const T* ddelta, std::int64_t stride, const T (&dt)[kScanTile],
+                                             T* dweights, T (&sums)[kScanTile]) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  hn::Vec<D> totals[kScanTile];
+  for (auto& total : totals) total = hn::Zero(d);
+  for (std::int64_t c = begin; c < end; c += lanes) {
+    const auto w = hn::LoadU(d, weights + c);
+    auto dw = hn::LoadU(d, dweights + c);
+#pragma GCC unroll 8
+    for (std::int64_t i = 0; i < kScanTile; ++i) {
+      const auto g = hn::LoadU(d, ddelta + i * stride + c);
+      totals[i] = hn::MulAdd(g, w, totals[i]);
+      dw = hn::MulAdd(g, hn::Set(d, dt[i]), dw);
+    }
+    hn::StoreU(dw, d, dweights + c);
   }
-  HWY_INLINE T operator[](std::int64_t i) const {
-    return hn::GetLane(hn::SumOfLanes(kTag, hn::LoadU(kTag, values_ + i * kLanes)));
-  }
-
- private:
-  static constexpr hn::ScalableTag<T> kTag{};
-  static constexpr std::int64_t kLanes = HWY_LANES(T);
-  T values_[kScanTile * kLanes];
-};
+  for (std::int64_t i = 0; i < kScanTile; ++i) sums[i] += hn::GetLane(hn::SumOfLanes(d, totals[i]));
+}
 
 // Through the projection that made a tile of time steps: adds to ddt_lowrank [tokens][R] and dprojection
-// [R][E].
+// [R][E]. Rows of ddelta [kScanTile][width] beyond the last token are zero.
 template <typename T>
 void differentiate_projection(const ScanInput<T>& in, const T* projection, RowRange channels,
                               std::int64_t token, std::int64_t count, const T* ddelta, T* ddt_lowrank,
                               T* dprojection) {
-  const std::int64_t stride = channels.end - channels.begin;
+  const hn::ScalableTag<T> wide;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(wide));
+  const std::int64_t width = channels.end - channels.begin;
+  const std::int64_t whole = width / lanes * lanes;
   for (std::int64_t r = 0; r < in.dt_rank; ++r) {
-    const T* weights = projection + r * in.channels;
-    T* dweights = dprojection + r * in.channels;
-    TileSums<T> sums;
-    for_vectors<T>(channels.begin, channels.end, [&](auto d, std::int64_t c) HWY_ATTR {
-      const auto w = hn::LoadU(d, weights + c);
-      auto dw = hn::LoadU(d, dweights + c);
-      for (std::int64_t i = 0; i < count; ++i) {
-        const auto g = hn::LoadU(d, ddelta + i * stride + (c - channels.begin));
-        sums.add(d, i, hn::Mul(g, w));
-        dw = hn::MulAdd(g, hn::Set(d, in.dt_lowrank[(token + i) * in.dt_stride + r]), dw);
-      }
-      hn::StoreU(dw, d, dweights + c);
-    });
+    const T* weights = projection + r * in.channels + channels.begin;
+    T* dweights = dprojection + r * in.channels + channels.begin;
+    T dt[kScanTile];
+    for (std::int64_t i = 0; i < kScanTile; ++i) {
+      dt[i] = in.dt_lowrank[(token + std::min(i, count - 1)) * in.dt_stride + r];
+    }
+    T sums[kScanTile] = {};
+    differentiate_projection_row(wide, 0, whole, weights, ddelta, width, dt, dweights, sums);
+    if (whole < width) {
+      const hn::CappedTag<T, 1> single;
+      differentiate_projection_row(single, whole, width, weights, ddelta, width, dt, dweights, sums);
+    }
     for (std::int64_t i = 0; i < count; ++i) ddt_lowrank[(token + i) * in.dt_rank + r] = sums[i];
   }
 }
@@ -119,6 +118,9 @@ void differentiate_item(const ScanInput<T>& in, const ScanGradient<T>& grad, con
   const std::int64_t width = item.channels.end - first;
   const AlignedVector<T> rates = decay_rates(in, item.channels);
   DeltaTiles<T> tiles(in, projection, item.channels);
+  const AlignedVector<T> zeros(static_cast<std::size_t>(width));  // the state before the first token
+  T* da_log = sums.da_log + first;
+  T* dbias = sums.ddelta_bias + first;
   AlignedVector<T> scratch(grad.ddelta == nullptr ? static_cast<std::size_t>(kScanTile * width) : 0);
   for (std::int64_t end = item.tokens.end; end > item.tokens.begin; end -= kScanTile) {
     const std::int64_t t = std::max(end - kScanTile, item.tokens.begin);
@@ -126,42 +128,39 @@ void differentiate_item(const ScanInput<T>& in, const ScanGradient<T>& grad, con
     const T* delta = tiles.at(token, end - t);
     T* ddelta = grad.ddelta == nullptr ? scratch.data() : grad.ddelta + token * in.channels + first;
     const std::int64_t ddelta_stride = grad.ddelta == nullptr ? width : in.channels;
-    TileSums<T> db;
-    for_vectors<T>(first, item.channels.end, [&](auto d, std::int64_t c) HWY_ATTR {
-      const std::int64_t local = c - first;
-      const auto bias = hn::LoadU(d, in.delta_bias + c);
-      const auto rate = hn::LoadU(d, rates.data() + local);
-      auto arriving = hn::LoadU(d, sums.carry + local);
-      auto da = hn::LoadU(d, sums.da_log + c);
-      auto dbias = hn::LoadU(d, sums.ddelta_bias + c);
-      for (std::int64_t i = end - t - 1; i >= 0; --i) {
-        const std::int64_t at = (token + i) * in.channels + c;
-        const auto x = hn::Add(hn::LoadU(d, delta + i * tiles.stride() + local), bias);
-        const auto step = softplus_with_slope(d, x);
-        const auto decay = exp_normal(d, hn::Mul(step.value, rate));
-        const auto before = t + i > 0 ? hn::LoadU(d, grad.h + at - in.channels) : hn::Zero(d);
-        const auto g = hn::Add(hn::LoadU(d, grad.dh + at), arriving);
-        const auto u = hn::LoadU(d, in.u + (token + i) * in.u_stride + c);
-        const auto b = hn::Set(d, in.b[(token + i) * in.b_stride]);
-        arriving = hn::Mul(decay, g);
-        // d(decay)/d(step) · g · h_{t-1}, and times step / A what A_log gets.
-        const auto through_decay = hn::Mul(hn::Mul(arriving, before), rate);
-        const auto g_u = hn::Mul(g, u);
+    // Token by token, what is carried in the first-level cache: memory is read in its order.
+    for (std::int64_t i = end - t - 1; i >= 0; --i) {
+      const T* x = delta + i * tiles.stride();
+      const T* u = in.u + (token + i) * in.u_stride + first;
+      const T* dh = grad.dh + (token + i) * in.channels + first;
+      const T* before = t + i > 0 ? grad.h + (token + i - 1) * in.channels + first : zeros.data();
+      T* du = grad.du + (token + i) * grad.du_stride + first;
+      T* dx_row = ddelta + i * ddelta_stride;
+      const T b_t = in.b[(token + i) * in.b_stride];
+      RowSum<T> db;
+      for_vectors<T>(0, width, [&](auto d, std::int64_t c) HWY_ATTR {
+        const auto step =
+            softplus_with_slope(d, hn::Add(hn::LoadU(d, x + c), hn::LoadU(d, in.delta_bias + first + c)));
+        const auto rate = hn::LoadU(d, rates.data() + c);
+        const auto b = hn::Set(d, b_t);
+        const auto g = hn::Add(hn::LoadU(d, dh + c), hn::LoadU(d, sums.carry + c));
+        const auto leaving = hn::Mul(exp_normal(d, hn::Mul(step.value, rate)), g);
+        hn::StoreU(leaving, d, sums.carry + c);
+        // d(decay)/d(step) · g · h_{t-1}, and times the step what A_log gets.
+        const auto through_decay = hn::Mul(hn::Mul(leaving, hn::LoadU(d, before + c)), rate);
+        hn::StoreU(hn::MulAdd(through_decay, step.value, hn::LoadU(d, da_log + c)), d, da_log + c);
+        const auto g_u = hn::Mul(g, hn::LoadU(d, u + c));
         const auto dx = hn::Mul(hn::MulAdd(b, g_u, through_decay), step.slope);
-        da = hn::MulAdd(through_decay, step.value, da);
-        dbias = hn::Add(dbias, dx);
-        hn::StoreU(dx, d, ddelta + i * ddelta_stride + local);
-        db.add(d, i, hn::Mul(g_u, step.value));
-        T* du = grad.du + (token + i) * grad.du_stride + c;
-        const auto so_far = grad.accumulate_du ? hn::LoadU(d, du) : hn::Zero(d);
-        hn::StoreU(hn::MulAdd(hn::Mul(g, step.value), b, so_far), d, du);
-      }
-      hn::StoreU(arriving, d, sums.carry + local);
-      hn::StoreU(da, d, sums.da_log + c);
-      hn::StoreU(dbias, d, sums.ddelta_bias + c);
-    });
-    for (std::int64_t i = 0; i < end - t; ++i) sums.db[token + i] = db[i];
+        hn::StoreU(hn::Add(dx, hn::LoadU(d, dbias + c)), d, dbias + c);
+        hn::StoreU(dx, d, dx_row + c);
+        db.add_product(d, g_u, step.value);
+        const auto so_far = grad.accumulate_du ? hn::LoadU(d, du + c) : hn::Zero(d);
+        hn::StoreU(hn::MulAdd(hn::Mul(g, step.value), b, so_far), d, du + c);
+      });
+      sums.db[token + i] = db.value();
+    }
     if (grad.ddelta == nullptr) {
+      std::fill(scratch.begin() + (end - t) * width, scratch.end(), T{0});
       differentiate_projection(in, projection, item.channels, token, end - t, scratch.data(),
                                sums.ddt_lowrank, sums.dprojection);
     }
