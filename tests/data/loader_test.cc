@@ -100,6 +100,24 @@ TEST(Loader, ThreadsAndPrefetchingChangeNothing) {
   }
 }
 
+TEST(Loader, EachSampleHasARandomStreamOfItsOwn) {
+  LoaderOptions options;
+  options.batch_size = 4;
+  options.seed = 5;
+  options.epoch = 3;
+  const Dataset dataset = numbered(9);
+  const auto transform = sample_transform(augmentation());
+  const std::size_t values = transform.format.values();
+  for (const Batch& batch : all_batches(dataset, transform, options)) {
+    for (std::size_t k = 0; k < batch.indices.size(); ++k) {
+      Random random = sample_random(options.seed, options.epoch, batch.indices[k]);
+      std::vector<float> expected(values);
+      transform.apply(dataset.load(batch.indices[k]), random, expected);
+      EXPECT_TRUE(std::ranges::equal(expected, std::span(batch.images).subspan(k * values, values)));
+    }
+  }
+}
+
 TEST(Loader, ResumesInMidEpochBitForBit) {
   LoaderOptions options;
   options.batch_size = 4;
