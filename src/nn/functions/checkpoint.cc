@@ -1,37 +1,29 @@
 #include "nn/functions/checkpoint.h"
 
-#include <memory>
+#include "nn/functions/node.h"
 
 namespace spatialmamba::nn {
 namespace {
 
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
-
-/// What an autograd node keeps beside tensors.
-struct Rerun : torch::CustomClassHolder {
-  std::function<torch::Tensor(const torch::Tensor&)> function;
-};
+using Rerun = std::function<torch::Tensor(const torch::Tensor&)>;
 
 class Checkpoint : public torch::autograd::Function<Checkpoint> {
  public:
-  static torch::Tensor forward(AutogradContext* ctx, const c10::intrusive_ptr<Rerun>& rerun,
-                               const torch::Tensor& x, at::TensorList parameters) {
+  static torch::Tensor forward(AutogradContext* ctx, const Rerun& rerun, const torch::Tensor& x,
+                               at::TensorList parameters) {
     variable_list saved{x};
     saved.insert(saved.end(), parameters.begin(), parameters.end());
     ctx->save_for_backward(saved);
-    ctx->saved_data["rerun"] = c10::IValue::make_capsule(rerun);
+    keep(ctx, rerun);
     const torch::NoGradGuard no_grad;
-    return rerun->function(x);
+    return rerun(x);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    const auto capsule = ctx->saved_data["rerun"].toCapsule();
-    const auto& rerun = static_cast<const Rerun&>(*capsule);
     variable_list inputs = ctx->get_saved_variables();
     inputs[0] = inputs[0].detach().requires_grad_();
     const torch::AutoGradMode with_grad(true);
-    const torch::Tensor y = rerun.function(inputs[0]);
+    const torch::Tensor y = kept<Rerun>(ctx)(inputs[0]);
 
     variable_list wanted;  // a frozen parameter gets none
     for (const torch::Tensor& input : inputs) {
@@ -50,9 +42,7 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
 
 torch::Tensor checkpoint(std::function<torch::Tensor(const torch::Tensor&)> function, const torch::Tensor& x,
                          const std::vector<torch::Tensor>& parameters) {
-  auto rerun = c10::make_intrusive<Rerun>();
-  rerun->function = std::move(function);
-  return Checkpoint::apply(rerun, x, at::TensorList(parameters));
+  return Checkpoint::apply(function, x, at::TensorList(parameters));
 }
 
 }  // namespace spatialmamba::nn

@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <array>
+
 #include "nn/compute.h"
 
 namespace spatialmamba::nn {
@@ -20,6 +22,23 @@ struct StateMixingParameters {
   torch::Tensor fusion_alpha;     ///< (3)
   torch::Tensor norm_weight;      ///< (E)
   torch::Tensor norm_bias;        ///< (E)
+};
+
+/// All of them: the order in which gradients travel.
+inline constexpr std::array kStateMixingFields = {
+    &StateMixingParameters::conv_weight,
+    &StateMixingParameters::conv_bias,
+    &StateMixingParameters::x_proj_weight,
+    &StateMixingParameters::dt_weight,
+    &StateMixingParameters::dt_bias,
+    &StateMixingParameters::a_logs,
+    &StateMixingParameters::ds,
+    &StateMixingParameters::fusion_kernel_1,
+    &StateMixingParameters::fusion_kernel_3,
+    &StateMixingParameters::fusion_kernel_5,
+    &StateMixingParameters::fusion_alpha,
+    &StateMixingParameters::norm_weight,
+    &StateMixingParameters::norm_bias,
 };
 
 /// The state maps (N, H, W, E) before and after fusion.

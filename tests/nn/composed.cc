@@ -1,13 +1,10 @@
+#include "nn/composed.h"
+
 #include <array>
 
-#include "nn/functions/depthwise_conv.h"
-#include "nn/functions/layer_norm.h"
-#include "nn/functions/linear.h"
-#include "nn/functions/mlp.h"
-#include "nn/functions/state_mixing.h"
 #include "spatialmamba/architecture.h"
 
-namespace spatialmamba::nn {
+namespace spatialmamba::test::composed {
 namespace F = torch::nn::functional;
 
 namespace {
@@ -34,7 +31,7 @@ torch::Tensor state_scan(const torch::Tensor& x, const torch::Tensor& delta, con
   return torch::stack(states, 1).view(x.sizes());
 }
 
-torch::Tensor state_fusion(const torch::Tensor& h, const StateMixingParameters& p) {
+torch::Tensor state_fusion(const torch::Tensor& h, const nn::StateMixingParameters& p) {
   const torch::Tensor planes = h.permute({0, 3, 1, 2});
   const std::array kernels = {p.fusion_kernel_1, p.fusion_kernel_3, p.fusion_kernel_5};
   torch::Tensor sum;
@@ -53,7 +50,7 @@ torch::Tensor state_fusion(const torch::Tensor& h, const StateMixingParameters& 
 }  // namespace
 
 torch::Tensor depthwise_conv(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias,
-                             const DepthwiseOptions& options, const ComputePtr&) {
+                             const nn::DepthwiseOptions& options) {
   const torch::Tensor planes = x.permute({0, 3, 1, 2});
   torch::Tensor y =
       at::conv2d(planes, weight, bias, options.stride, 1, 1, planes.size(1)).permute({0, 2, 3, 1});
@@ -62,40 +59,37 @@ torch::Tensor depthwise_conv(const torch::Tensor& x, const torch::Tensor& weight
   return (options.residual ? y + x : y).contiguous();
 }
 
-torch::Tensor layer_norm(const torch::Tensor& x, const torch::Tensor& gamma, const torch::Tensor& beta,
-                         const ComputePtr&) {
+torch::Tensor layer_norm(const torch::Tensor& x, const torch::Tensor& gamma, const torch::Tensor& beta) {
   return torch::layer_norm(x, {x.size(-1)}, gamma, beta, kNormEpsilon);
 }
 
 torch::Tensor norm_linear(const torch::Tensor& x, const torch::Tensor& gamma, const torch::Tensor& beta,
-                          const torch::Tensor& weight, const ComputePtr& compute) {
-  return F::linear(layer_norm(x, gamma, beta, compute), weight);
+                          const torch::Tensor& weight) {
+  return F::linear(layer_norm(x, gamma, beta), weight);
 }
 
 torch::Tensor linear(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias,
-                     bool relu, const ComputePtr&) {
+                     bool relu) {
   const torch::Tensor y = F::linear(x, weight.flatten(1), bias);
   return relu ? torch::relu(y) : y;
 }
 
 torch::Tensor linear_residual(const torch::Tensor& x, const torch::Tensor& weight,
-                              const torch::Tensor& residual, const torch::Tensor& scale, const ComputePtr&) {
+                              const torch::Tensor& residual, const torch::Tensor& scale) {
   return residual + scaled(F::linear(x, weight), scale);
 }
 
-torch::Tensor mlp_residual(const torch::Tensor& x, const MlpParameters& p, const torch::Tensor& scale,
-                           const ComputePtr& compute) {
+torch::Tensor mlp_residual(const torch::Tensor& x, const nn::MlpParameters& p, const torch::Tensor& scale) {
   const torch::Tensor hidden =
-      torch::gelu(F::linear(layer_norm(x, p.norm_weight, p.norm_bias, compute), p.fc1_weight, p.fc1_bias));
+      torch::gelu(F::linear(layer_norm(x, p.norm_weight, p.norm_bias), p.fc1_weight, p.fc1_bias));
   return x + scaled(F::linear(hidden, p.fc2_weight, p.fc2_bias), scale);
 }
 
-torch::Tensor state_mixing(const torch::Tensor& xz, const StateMixingParameters& p, const ComputePtr& compute,
-                           FusionStates* states) {
+torch::Tensor state_mixing(const torch::Tensor& xz, const nn::StateMixingParameters& p) {
   const std::int64_t inner = xz.size(-1) / 2;
   const std::int64_t rank = p.dt_weight.size(1);
   const torch::Tensor x = depthwise_conv(xz.narrow(-1, 0, inner), p.conv_weight, p.conv_bias,
-                                         {.activation = kernels::Activation::silu}, compute);
+                                         {.activation = kernels::Activation::silu});
   const torch::Tensor z = xz.narrow(-1, inner, inner);
   const torch::Tensor projected = F::linear(x, p.x_proj_weight);
   const torch::Tensor delta =
@@ -103,9 +97,8 @@ torch::Tensor state_mixing(const torch::Tensor& xz, const StateMixingParameters&
   const torch::Tensor a = -torch::exp(p.a_logs.flatten());
   const torch::Tensor h = state_scan(x, delta, a, projected.narrow(-1, rank, 1));
   const torch::Tensor s = state_fusion(h, p);
-  if (states != nullptr) *states = {h, s};
   const torch::Tensor y = s * projected.narrow(-1, rank + 1, 1) + x * p.ds;
-  return layer_norm(y, p.norm_weight, p.norm_bias, compute) * torch::silu(z);
+  return layer_norm(y, p.norm_weight, p.norm_bias) * torch::silu(z);
 }
 
-}  // namespace spatialmamba::nn
+}  // namespace spatialmamba::test::composed
