@@ -2,6 +2,9 @@
 
 namespace spatialmamba {
 
+/// Thrown once everything is saved by what Ctrl-C ended; the program then exits with 130, as shells expect.
+struct Interrupted {};
+
 /// While one lives, Ctrl-C (SIGINT) and SIGTERM set a flag instead of ending the process; a second one ends it.
 /// Signals belong to the process, so the flag does too.
 class InterruptGuard {

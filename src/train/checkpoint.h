@@ -17,15 +17,14 @@ struct Progress {
   std::int64_t next_batch = 0;     ///< of the epoch under way
   std::int64_t epoch_updates = 0;  ///< made in the epoch under way
   std::int64_t updates = 0;        ///< made altogether
-  double loss_sum = 0.0;           ///< of the epoch under way, over its micro-batches
+  double loss_sum = 0.0;           ///< of the epoch under way, over its updates
   double norm_sum = 0.0;           ///< gradient norms of its updates
-  std::int64_t micro_batches = 0;
-  std::int64_t images = 0;
-  double epoch_seconds = 0.0;  ///< spent training in it
-  double train_seconds = 0.0;  ///< spent training altogether
+  std::int64_t images = 0;         ///< seen in the epoch under way
+  double epoch_seconds = 0.0;      ///< spent training in it
+  double train_seconds = 0.0;      ///< spent training altogether
   double best_top1 = -1.0;
   double best_ema_top1 = -1.0;
-  std::vector<EpochRecord> history;
+  std::vector<EpochRecord> history = {};
 };
 
 /// What a run was started with; a resumed one must agree.

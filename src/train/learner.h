@@ -49,8 +49,10 @@ class Learner {
   Update update();
 
   nn::SpatialMamba& model() { return model_; }
+  const nn::SpatialMamba& model() const { return model_; }
   /// Null without EMA.
   nn::SpatialMamba& ema_model() { return ema_model_; }
+  const nn::SpatialMamba& ema_model() const { return ema_model_; }
   AdamW& optimizer() { return optimizer_; }
   const AdamW& optimizer() const { return optimizer_; }
   const LearnerOptions& options() const { return options_; }
@@ -65,6 +67,12 @@ class Learner {
   nn::SpatialMamba ema_model_{nullptr};
   AdamW optimizer_;
 };
+
+/// A model of its own with the same architecture, options, element type and values.
+nn::SpatialMamba copy_model(const nn::SpatialMambaImpl& model);
+
+/// Turns parameters and floating-point buffers into float32 or float64.
+void set_element_type(nn::SpatialMambaImpl& model, torch::ScalarType type);
 
 /// Runs in evaluation mode without gradients and restores the mode.
 torch::Tensor evaluate_logits(nn::SpatialMambaImpl& model, const torch::Tensor& images);

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,20 +19,21 @@ struct EpochRecord {
   double gradient_norm = 0.0;  ///< mean over the updates
   double seconds = 0.0;        ///< of training, without evaluation
   double images_per_second = 0.0;
-  /// -1 where the epoch was not evaluated (and for `ema_*` without EMA).
-  double validation_loss = -1.0;
-  double top1 = -1.0;
-  double top5 = -1.0;
-  double ema_loss = -1.0;
-  double ema_top1 = -1.0;
-  double ema_top5 = -1.0;
+  /// Nothing where the epoch was not evaluated, and for `ema_*` without EMA.
+  std::optional<double> validation_loss = {};
+  std::optional<double> top1 = {};
+  std::optional<double> top5 = {};
+  std::optional<double> ema_loss = {};
+  std::optional<double> ema_top1 = {};
+  std::optional<double> ema_top5 = {};
 };
 
 nlohmann::ordered_json to_json(const EpochRecord& record);
-/// Throws Error when a field is missing or of another type.
+/// Throws Error when a field is missing or of another type (null: nothing).
 EpochRecord epoch_record(const nlohmann::json& json);
 
-/// Writes all epochs so far, with a header line. Atomic, so that it can be rewritten after each epoch.
+/// Writes all epochs so far, with a header line; what there is none of is left empty. Atomic, so that it can
+/// be rewritten after each epoch.
 void write_csv(const std::filesystem::path& path, const std::vector<EpochRecord>& records);
 
 /// log.jsonl: one JSON object a line with at least "update", appended to as training goes.

@@ -19,8 +19,10 @@ struct RunOptions {
   bool force = false;              ///< remove the run in `out` first
   std::filesystem::path finetune;  ///< weights to start from; empty: initialise
   bool finetune_ema = false;       ///< their averaged version
-  bool strict = false;             ///< stop at the first broken image
-  double max_minutes = 0.0;        ///< stop as Ctrl-C does after this long; 0: never
+  /// A .pth that the reference's training code saved, to continue in a new run; empty: none.
+  std::filesystem::path resume_from;
+  bool strict = false;       ///< stop at the first broken image
+  double max_minutes = 0.0;  ///< stop as Ctrl-C does after this long; 0: never
   /// Asked after each update; true stops the run as Ctrl-C does.
   std::function<bool()> stop = [] { return false; };
   /// One line for the user.
@@ -28,8 +30,8 @@ struct RunOptions {
 };
 
 struct RunResult {
-  bool interrupted = false;        ///< stopped early; `resume` continues
-  nlohmann::ordered_json summary;  ///< what summary.json holds; empty when interrupted
+  bool interrupted = false;             ///< stopped early; `resume` continues
+  nlohmann::ordered_json summary = {};  ///< what summary.json holds; empty when interrupted
 };
 
 /// Trains a recipe on `training`, evaluates on `validation` after each epoch and leaves in `out`:

@@ -1,0 +1,130 @@
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include <memory>
+#include <optional>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "cli/options.h"
+#include "cli/verbs.h"
+#include "train/recipe.h"
+#include "train/run_folder.h"
+#include "train/trainer.h"
+
+namespace spatialmamba::cli {
+namespace {
+
+struct Options {
+  std::filesystem::path config;
+  std::filesystem::path data;
+  train::RunOptions run;
+  bool show_config = false;
+  std::optional<std::uint64_t> seed;
+  std::optional<std::string> precision;
+  int threads = 1;
+  bool json = false;
+  std::vector<std::string> overrides;
+};
+
+/// The recipe file, or on --resume without one that of the run; then what the command line says.
+train::Recipe choose_recipe(const Options& options) {
+  const train::RunFolder folder(options.run.out);
+  const bool from_run =
+      options.run.resume && options.config.empty() && std::filesystem::exists(folder.recipe());
+  train::Recipe recipe;
+  if (from_run) {
+    recipe = train::read_recipe(folder.recipe());
+  } else if (!options.config.empty()) {
+    recipe = train::read_recipe(options.config);
+  }
+  if (options.seed) recipe.train.seed = *options.seed;
+  if (options.precision) recipe.train.precision = *options.precision;
+  for (const std::string& assignment : options.overrides) train::override_key(recipe, assignment);
+  train::validate(recipe);
+  return recipe;
+}
+
+data::Dataset open(const Options& options, const train::Recipe& recipe, data::Split split,
+                   std::vector<std::string> classes) {
+  return data::open_dataset(
+      options.data, split,
+      {.channels = static_cast<int>(recipe.data.channels), .classes = std::move(classes)});
+}
+
+void require(bool given, const char* option) {
+  if (!given) fail_usage("{} is needed; see `spatialmamba train --help`", option);
+}
+
+void run(Options& options) {
+  const train::Recipe recipe = choose_recipe(options);
+  if (options.show_config) {
+    fmt::print("{}", train::to_yaml(recipe, true));
+    return;
+  }
+  require(!options.config.empty() || options.run.resume, "--config");
+  require(!options.data.empty(), "--data");
+  require(!options.run.out.empty(), "--out");
+  at::set_num_threads(options.threads);
+
+  const data::Dataset training = open(options, recipe, data::Split::train, {});
+  const data::Dataset validation = open(options, recipe, data::Split::validation, training.classes);
+  const InterruptGuard guard;
+  options.run.stop = InterruptGuard::requested;
+  options.run.say = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
+  options.run.say(fmt::format("{} training and {} validation images of {} classes, model {}, {} threads",
+                              training.size(), validation.size(), training.classes.size(),
+                              recipe.model.variant, options.threads));
+  const train::RunResult result = train::train(recipe, training, validation, options.run);
+  if (result.interrupted && InterruptGuard::requested()) throw Interrupted{};
+  if (result.interrupted) return;
+  if (options.json) {
+    print_json(result.summary);
+  } else {
+    fmt::print("top-1 {:.2f} %, top-5 {:.2f} %: {}\n", 100.0 * result.summary["top1"].get<double>(),
+               100.0 * result.summary["top5"].get<double>(),
+               (options.run.out / result.summary["weights"].get<std::string>()).string());
+  }
+}
+
+}  // namespace
+
+Run add_train(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  train::RunOptions& run_options = options->run;
+  app.add_option("-c,--config", options->config, "Recipe (YAML); configs/ has some")->type_name("FILE");
+  add_data(app, options->data);
+  app.add_option("-o,--out", run_options.out, "Folder for checkpoints, logs and pictures")
+      ->type_name("FOLDER");
+  CLI::Option* resume = app.add_flag("--resume", run_options.resume,
+                                     "Continue the run in --out where it was saved last, bit for bit");
+  app.add_flag("--force", run_options.force, "Delete the run that --out holds, and start over")
+      ->excludes(resume);
+  app.add_option("--resume-from", run_options.resume_from,
+                 "Start by continuing a run of the reference's PyTorch code from a .pth that it saved")
+      ->type_name("FILE");
+  CLI::Option* finetune =
+      app.add_option("--finetune", run_options.finetune,
+                     "Weights to start from; a head of another class count is initialised anew")
+          ->type_name("FILE");
+  app.add_flag("--ema", run_options.finetune_ema, "Start from the averaged (EMA) weights of --finetune")
+      ->needs(finetune);
+  app.add_option("--seed", options->seed, "Seed of all random numbers, as train.seed=N")->type_name("N");
+  app.add_option("--precision", options->precision, "Arithmetic, as train.precision=...")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp64"}))
+      ->option_text("fp32|bf16|fp64");
+  add_threads(app, options->threads);
+  app.add_flag("--strict", run_options.strict, "Stop at the first broken image instead of leaving it out");
+  app.add_option("--max-minutes", run_options.max_minutes,
+                 "Save and stop after so many minutes, as Ctrl-C does")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N");
+  app.add_flag("--show-config", options->show_config,
+               "Print the recipe with every key, its range and its meaning, and do nothing");
+  add_json(app, options->json);
+  app.add_option("overrides", options->overrides, "Keys of the recipe, such as train.epochs=5")
+      ->type_name("KEY=VALUE");
+  return [options] { run(*options); };
+}
+
+}  // namespace spatialmamba::cli

@@ -1,0 +1,103 @@
+#include "train/adamw.h"
+
+#include "base/error.h"
+#include "kernels/optimizer_update.h"
+#include "nn/parallel.h"
+
+namespace spatialmamba::train {
+namespace {
+
+AdamW::Slot make_slot(const std::string& name, const torch::Tensor& parameter) {
+  if (!parameter.is_contiguous()) fail("optimizer: parameter {} is not contiguous", name);
+  return {name, parameter, torch::zeros_like(parameter), torch::zeros_like(parameter)};
+}
+
+/// Calls work(T{}) with the element type of the parameters, float or double.
+template <typename Work>
+auto with_element_type(const AdamW::Slot& slot, const Work& work) {
+  if (slot.parameter.scalar_type() == torch::kFloat64) return work(double{});
+  if (slot.parameter.scalar_type() == torch::kFloat32) return work(float{});
+  fail("optimizer: parameter {} is neither float32 nor float64", slot.name);
+}
+
+/// Gradients come out of autograd in any layout; the kernels want the parameter's.
+void make_gradients_contiguous(const std::vector<AdamW::Slot>& slots) {
+  for (const AdamW::Slot& slot : slots) {
+    torch::Tensor& gradient = const_cast<torch::Tensor&>(slot.parameter).mutable_grad();
+    if (gradient.defined() && !gradient.is_contiguous()) gradient = gradient.contiguous();
+  }
+}
+
+template <typename T>
+double squared_gradient_norm(const std::vector<AdamW::Slot>& slots, kernels::Isa isa) {
+  std::vector<kernels::NormTensor<T>> tensors;
+  for (const AdamW::Slot& slot : slots) {
+    const torch::Tensor& gradient = slot.parameter.grad();
+    if (gradient.defined()) tensors.push_back({gradient.numel(), gradient.const_data_ptr<T>()});
+  }
+  return kernels::squared_norm<T>(tensors, isa, nn::torch_parallel());
+}
+
+}  // namespace
+
+AdamW::AdamW(const ParameterGroups& groups, const AdamWOptions& options)
+    : options_(options), decaying_(groups.decay.size()) {
+  for (const auto& [name, parameter] : groups.decay) slots_.push_back(make_slot(name, parameter));
+  for (const auto& [name, parameter] : groups.no_decay) slots_.push_back(make_slot(name, parameter));
+  if (slots_.empty()) fail("optimizer: there are no parameters");
+}
+
+template <typename T>
+void AdamW::step_group(std::size_t begin, std::size_t end, double learning_rate, double weight_decay,
+                       double grad_scale) {
+  std::vector<kernels::AdamWTensor<T>> tensors;
+  for (std::size_t i = begin; i < end; ++i) {
+    const Slot& slot = slots_[i];
+    const torch::Tensor& gradient = slot.parameter.grad();
+    if (!gradient.defined()) continue;
+    tensors.push_back({.n = gradient.numel(),
+                       .parameter = slot.parameter.mutable_data_ptr<T>(),
+                       .gradient = gradient.const_data_ptr<T>(),
+                       .mean = slot.mean.mutable_data_ptr<T>(),
+                       .variance = slot.variance.mutable_data_ptr<T>()});
+  }
+  const kernels::AdamW settings{.learning_rate = learning_rate,
+                                .beta1 = options_.beta1,
+                                .beta2 = options_.beta2,
+                                .epsilon = options_.epsilon,
+                                .weight_decay = weight_decay,
+                                .step = updates_,
+                                .grad_scale = grad_scale};
+  kernels::adamw_update<T>(settings, tensors, options_.isa, nn::torch_parallel());
+}
+
+void AdamW::step(double learning_rate, double grad_scale) {
+  make_gradients_contiguous(slots_);
+  ++updates_;
+  with_element_type(slots_.front(), [&](auto element) {
+    using T = decltype(element);
+    step_group<T>(0, decaying_, learning_rate, options_.weight_decay, grad_scale);
+    step_group<T>(decaying_, slots_.size(), learning_rate, 0.0, grad_scale);
+  });
+}
+
+void AdamW::zero_grad() {
+  for (Slot& slot : slots_) slot.parameter.mutable_grad().reset();
+}
+
+double AdamW::gradient_norm() const {
+  make_gradients_contiguous(slots_);
+  return std::sqrt(with_element_type(slots_.front(), [&](auto element) {
+    return squared_gradient_norm<decltype(element)>(slots_, options_.isa);
+  }));
+}
+
+std::string AdamW::first_non_finite_gradient() const {
+  for (const Slot& slot : slots_) {
+    const torch::Tensor& gradient = slot.parameter.grad();
+    if (gradient.defined() && !torch::isfinite(gradient).all().item<bool>()) return slot.name;
+  }
+  return {};
+}
+
+}  // namespace spatialmamba::train

@@ -1,0 +1,142 @@
+#include "train/plan.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace spatialmamba::train {
+namespace {
+
+Architecture make_architecture(const Recipe& recipe, std::int64_t classes) {
+  const Recipe::Model& model = recipe.model;
+  const bool custom = model.variant == "custom";
+  Architecture architecture = custom ? Architecture{} : architecture_of(model.variant);
+  if (custom) {
+    architecture.variant = model.variant;
+    architecture.dims = model.dims;
+    architecture.depths = model.depths;
+  }
+  architecture.in_channels = recipe.data.channels;
+  architecture.num_classes = classes;
+  architecture.drop_path_rate = model.drop_path.value_or(architecture.drop_path_rate);
+  architecture.mesa = recipe.train.mesa.value_or(architecture.mesa);
+  return architecture;
+}
+
+image::InputFormat make_format(const Recipe::Data& data) {
+  image::InputFormat format;
+  format.height = static_cast<int>(data.size.front());
+  format.width = static_cast<int>(data.size.back());
+  format.channels = static_cast<int>(data.channels);
+  for (std::size_t c = 0; c < data.mean.size(); ++c) {
+    format.mean[c] = static_cast<float>(data.mean[c]);
+    format.std[c] = static_cast<float>(data.std[c]);
+  }
+  image::validate(format);
+  return format;
+}
+
+data::TrainTransform make_train_transform(const Recipe& recipe, const image::EvalTransform& evaluation) {
+  const Recipe::Augment& augment = recipe.augment;
+  data::TrainTransform transform;
+  transform.format = evaluation.format;
+  transform.filter = evaluation.filter;
+  transform.crop = augment.crop == "padded" ? data::CropMode::padded : data::CropMode::random_resized;
+  transform.resized_crop = {.min_area = augment.area[0],
+                            .max_area = augment.area[1],
+                            .min_ratio = augment.ratio[0],
+                            .max_ratio = augment.ratio[1]};
+  transform.padding = static_cast<int>(augment.padding);
+  transform.flip_probability = augment.flip;
+  transform.color_jitter = {
+      .brightness = augment.brightness, .contrast = augment.contrast, .saturation = augment.saturation};
+  transform.erasing.probability = augment.erasing;
+  transform.erasing.min_area = augment.erasing_area[0];
+  transform.erasing.max_area = augment.erasing_area[1];
+  data::validate(transform);
+  return transform;
+}
+
+CosineSchedule make_schedule(const Recipe& recipe, std::int64_t updates_per_epoch) {
+  const auto updates = static_cast<double>(updates_per_epoch);
+  return {.base_rate = scaled_rate(recipe, recipe.optimizer.rate),
+          .warmup_rate = scaled_rate(recipe, recipe.optimizer.warmup_rate),
+          .minimum_rate = scaled_rate(recipe, recipe.optimizer.minimum_rate),
+          .total_updates = recipe.train.epochs * updates_per_epoch,
+          .warmup_updates = static_cast<std::int64_t>(recipe.optimizer.warmup_epochs * updates)};
+}
+
+LearnerOptions make_learner_options(const Recipe& recipe, double mesa, std::int64_t updates_per_epoch) {
+  return {.adamw = {.beta1 = recipe.optimizer.betas[0],
+                    .beta2 = recipe.optimizer.betas[1],
+                    .epsilon = recipe.optimizer.epsilon,
+                    .weight_decay = recipe.optimizer.weight_decay},
+          .schedule = make_schedule(recipe, updates_per_epoch),
+          .clip_norm = recipe.train.clip_norm,
+          .accumulation = recipe.train.accumulation,
+          .ema = recipe.train.ema,
+          .ema_decay = recipe.train.ema_decay,
+          .mesa = mesa};
+}
+
+std::string side_text(const image::InputFormat& format) {
+  return format.height == format.width ? fmt::format("{}", format.height)
+                                       : fmt::format("{}x{}", format.height, format.width);
+}
+
+Description describe(const Recipe& recipe, const image::InputFormat& format,
+                     const std::vector<std::string>& classes) {
+  return {{"task", "classification"},
+          {"variant", recipe.model.variant},
+          {"classes", nlohmann::json(classes).dump()},
+          {"size", side_text(format)},
+          {"mean", nlohmann::json(recipe.data.mean).dump()},
+          {"std", nlohmann::json(recipe.data.std).dump()},
+          {"crop", fmt::format("{}", recipe.data.eval_crop)},
+          {"interpolation", recipe.data.interpolation}};
+}
+
+std::int64_t count_updates(const Recipe& recipe, const data::LoaderOptions& loader, std::int64_t images) {
+  const std::int64_t updates = data::batch_count(images, loader) / recipe.train.accumulation;
+  if (updates < 1) {
+    fail_usage(
+        "there are {} training images, fewer than one update of train.batch {} x train.accumulation {} takes",
+        images, recipe.train.batch, recipe.train.accumulation);
+  }
+  return updates;
+}
+
+}  // namespace
+
+Plan make_plan(const Recipe& recipe, const std::vector<std::string>& classes, std::int64_t train_images) {
+  validate(recipe);
+  if (classes.empty()) fail_usage("the training data has no classes");
+  Plan plan;
+  plan.architecture = make_architecture(recipe, static_cast<std::int64_t>(classes.size()));
+  plan.model.precision = recipe.train.precision == "bf16" ? nn::Precision::bf16 : nn::Precision::full;
+  plan.model.checkpoint_blocks = recipe.model.checkpoint_blocks;
+  plan.element_type = recipe.train.precision == "fp64" ? torch::kFloat64 : torch::kFloat32;
+  plan.eval_transform = {.format = make_format(recipe.data),
+                         .crop = recipe.data.eval_crop,
+                         .filter = image::filter_from_name(recipe.data.interpolation)};
+  plan.train_transform = make_train_transform(recipe, plan.eval_transform);
+  plan.mixup = {.mixup_alpha = recipe.augment.mixup,
+                .cutmix_alpha = recipe.augment.cutmix,
+                .probability = recipe.augment.mix_probability,
+                .switch_probability = recipe.augment.cutmix_share};
+  data::validate(plan.mixup);
+  plan.train_loader = {.batch_size = recipe.train.batch,
+                       .seed = recipe.train.seed,
+                       .shuffle = true,
+                       .drop_last = true,
+                       .threads = static_cast<int>(recipe.data.workers)};
+  plan.updates_per_epoch = count_updates(recipe, plan.train_loader, train_images);
+  plan.learner = make_learner_options(recipe, plan.architecture.mesa, plan.updates_per_epoch);
+  plan.first_mesa_epoch =
+      static_cast<std::int64_t>(recipe.train.mesa_start * static_cast<double>(recipe.train.epochs));
+  plan.description = describe(recipe, plan.eval_transform.format, classes);
+  return plan;
+}
+
+}  // namespace spatialmamba::train

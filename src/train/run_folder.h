@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+namespace spatialmamba::train {
+
+/// The names of what a run leaves in its folder.
+class RunFolder {
+ public:
+  explicit RunFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  std::filesystem::path recipe() const { return folder_ / "recipe.yaml"; }
+  std::filesystem::path checkpoint() const { return folder_ / "checkpoint.safetensors"; }
+  std::filesystem::path checkpoint_of(std::int64_t epoch) const;
+  std::filesystem::path best() const { return folder_ / "best.safetensors"; }
+  std::filesystem::path best_ema() const { return folder_ / "best_ema.safetensors"; }
+  std::filesystem::path csv() const { return folder_ / "log.csv"; }
+  std::filesystem::path jsonl() const { return folder_ / "log.jsonl"; }
+  std::filesystem::path curves() const { return folder_ / "curves.png"; }
+  std::filesystem::path summary() const { return folder_ / "summary.json"; }
+  const std::filesystem::path& path() const { return folder_; }
+
+  /// True when a run was started here.
+  bool holds_run() const;
+  /// Deletes what a run leaves, and nothing else.
+  void remove_run() const;
+
+ private:
+  std::filesystem::path folder_;
+};
+
+}  // namespace spatialmamba::train

@@ -1,0 +1,420 @@
+#include "train/trainer.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <fmt/ranges.h>
+
+#include <chrono>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/progress.h"
+#include "data/loader.h"
+#include "nn/initialise.h"
+#include "nn/state_dict.h"
+#include "train/batch.h"
+#include "train/checkpoint.h"
+#include "train/evaluate.h"
+#include "train/journal.h"
+#include "train/plan.h"
+#include "train/reference_checkpoint.h"
+#include "train/run_folder.h"
+
+namespace spatialmamba::train {
+namespace {
+
+constexpr std::size_t kSkippedShown = 5;
+
+/// Streams of random numbers that depend on the seed and the micro-batch alone.
+enum class Stream : std::uint64_t { mixture = 1, drop_path = 2 };
+
+Random stream_of(std::uint64_t seed, Stream stream, std::int64_t micro_batch) {
+  return {Random::mix(seed + static_cast<std::uint64_t>(stream)), static_cast<std::uint64_t>(micro_batch)};
+}
+
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+  /// The seconds until now; starts again.
+  double lap() {
+    const double passed = seconds();
+    start_ = Clock::now();
+    return passed;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start_ = Clock::now();
+};
+
+std::string percent(const std::optional<double>& share) {
+  return share ? fmt::format("{:.2f} %", 100.0 * *share) : std::string("-");
+}
+
+/// Refuses, empties or accepts the output folder. True when there is a state to resume from.
+bool prepare_folder(const RunFolder& folder, const RunOptions& options) {
+  if (folder.holds_run() && !options.resume && !options.force) {
+    fail("{}: holds a training run already; --resume continues it, --force starts over",
+         folder.path().string());
+  }
+  const bool resumes = options.resume && std::filesystem::exists(folder.checkpoint());
+  if (!resumes) folder.remove_run();
+  make_folder(folder.path());
+  return resumes;
+}
+
+void load_finetuned(nn::SpatialMambaImpl& model, const RunOptions& options, std::uint64_t seed) {
+  const std::string source = options.finetune.string();
+  const Weights weights = read_weights(options.finetune, options.finetune_ema ? "model_ema" : "");
+  const nn::LoadReport report =
+      nn::load_weights(model, weights.tensors, source, {.reset_head = true, .seed = seed});
+  options.say(fmt::format("starting from {}{}", source, options.finetune_ema ? " (averaged weights)" : ""));
+  if (report.head_was_reset) {
+    options.say(
+        fmt::format("its head does not fit {} classes and starts anew", model.architecture().num_classes));
+  }
+}
+
+nn::SpatialMamba make_model(const Plan& plan, const Recipe& recipe, const RunOptions& options, bool resumes) {
+  nn::SpatialMamba model(plan.architecture, plan.model);
+  nn::initialise(*model, recipe.train.seed);
+  if (!options.finetune.empty() && !resumes) load_finetuned(*model, options, recipe.train.seed);
+  set_element_type(*model, plan.element_type);
+  return model;
+}
+
+/// Throws unless the run in `file` is this one.
+void require_same_run(const std::filesystem::path& file, const RunIdentity& saved, const RunIdentity& now) {
+  const auto changed =
+      differences(parse_recipe(saved.recipe, file.string()), parse_recipe(now.recipe, "recipe"));
+  if (!changed.empty()) {
+    fail("{}: --resume continues the same recipe, but {}", file.string(), fmt::join(changed, "; "));
+  }
+  if (saved.train_images != now.train_images || saved.classes != now.classes) {
+    fail("{}: the run was started on {} images of {} classes, the data now has {} of {}", file.string(),
+         saved.train_images, saved.classes.size(), now.train_images, now.classes.size());
+  }
+}
+
+class Run {
+ public:
+  Run(const Recipe& recipe, const data::Dataset& training, const data::Dataset& validation,
+      const RunOptions& options)
+      : recipe_(recipe),
+        training_(training),
+        validation_(validation),
+        options_(options),
+        folder_(options.out),
+        plan_(make_plan(recipe, training.classes, training.size())),
+        identity_{to_yaml(recipe), training.classes, training.size()},
+        resumes_(prepare_folder(folder_, options)),
+        learner_(make_model(plan_, recipe, options, resumes_), plan_.learner),
+        generator_(at::make_generator<at::CPUGeneratorImpl>(recipe.train.seed)) {
+    learner_.model()->set_generator(generator_);
+    if (resumes_) {
+      resume();
+    } else if (!options.resume_from.empty()) {
+      resume_reference();
+    }
+    write_text(folder_.recipe(), to_yaml(recipe, true));
+    journal_.emplace(folder_, progress_.updates, progress_.history);
+  }
+
+  RunResult execute();
+
+ private:
+  enum class Outcome { finished, stopped };
+
+  void resume();
+  void resume_reference();
+  Outcome train_epoch();
+  void train_batch(const data::Batch& batch);
+  void update();
+  bool stop_requested() const;
+
+  Outcome finish_epoch();
+  bool evaluate_both(EpochRecord& record);
+  std::optional<Evaluation> evaluate_model(nn::SpatialMambaImpl& model, const std::string& what) const;
+  void keep_best(const EpochRecord& record);
+  void save(const std::filesystem::path& path);
+  void count_time();
+  void report_skipped(const std::vector<std::string>& skipped);
+  void report_epoch(const EpochRecord& record) const;
+  nlohmann::ordered_json summarise();
+
+  std::string epoch_label() const {
+    return fmt::format("epoch {}/{}", progress_.epoch + 1, recipe_.train.epochs);
+  }
+  std::int64_t batches_per_epoch() const { return data::batch_count(training_.size(), plan_.train_loader); }
+
+  const Recipe& recipe_;
+  const data::Dataset& training_;
+  const data::Dataset& validation_;
+  const RunOptions& options_;
+  RunFolder folder_;
+  Plan plan_;
+  RunIdentity identity_;
+  bool resumes_;
+  Learner learner_;
+  at::Generator generator_;
+  Progress progress_;
+  std::optional<Journal> journal_;
+
+  Stopwatch since_start_;
+  Stopwatch since_save_;
+  Stopwatch since_counted_;    ///< training time that is not in the progress yet
+  double pending_loss_ = 0.0;  ///< of the micro-batches since the last update
+  std::int64_t pending_ = 0;   ///< how many these are
+  std::size_t skipped_ = 0;
+};
+
+void Run::resume() {
+  const SavedRun saved = read_saved_run(folder_.checkpoint());
+  require_same_run(folder_.checkpoint(), saved.identity, identity_);
+  load_checkpoint(folder_.checkpoint(), learner_);
+  progress_ = saved.progress;
+  options_.say(fmt::format("continuing {} in {}, update {}", folder_.path().string(), epoch_label(),
+                           progress_.updates + 1));
+}
+
+void Run::resume_reference() {
+  const std::string source = options_.resume_from.string();
+  const std::int64_t epochs = load_reference_checkpoint(options_.resume_from, learner_);
+  const std::int64_t expected = epochs * plan_.updates_per_epoch;
+  if (learner_.updates() != expected) {
+    fail(
+        "{}: stands after {} epochs and {} updates, this recipe makes {} updates by then; are train.batch, "
+        "train.accumulation and the images those of that run?",
+        source, epochs, learner_.updates(), expected);
+  }
+  progress_.epoch = epochs;
+  progress_.updates = learner_.updates();
+  options_.say(fmt::format("continuing {} with epoch {}", source, epochs + 1));
+}
+
+bool Run::stop_requested() const {
+  const bool late = options_.max_minutes > 0.0 && since_start_.seconds() > 60.0 * options_.max_minutes;
+  return late || options_.stop();
+}
+
+void Run::count_time() {
+  const double seconds = since_counted_.lap();
+  progress_.epoch_seconds += seconds;
+  progress_.train_seconds += seconds;
+}
+
+void Run::save(const std::filesystem::path& path) {
+  save_checkpoint(path, learner_, {progress_, identity_}, plan_.description);
+  since_save_.lap();
+}
+
+void Run::report_skipped(const std::vector<std::string>& skipped) {
+  for (const std::string& sentence : skipped) {
+    if (skipped_++ < kSkippedShown) options_.say("skipped: " + sentence);
+    if (skipped_ == kSkippedShown) options_.say("skipped: further broken images are not listed");
+  }
+}
+
+void Run::train_batch(const data::Batch& batch) {
+  const std::int64_t micro_batch = progress_.epoch * batches_per_epoch() + batch.number;
+  Random random = stream_of(recipe_.train.seed, Stream::mixture, micro_batch);
+  generator_.set_current_seed(stream_of(recipe_.train.seed, Stream::drop_path, micro_batch).bits());
+  const data::Mixture mixture = data::draw_mixture(plan_.mixup, batch.h, batch.w, random);
+  const TrainBatch mixed = mix_batch(batch, mixture, plan_.architecture.num_classes,
+                                     recipe_.augment.label_smoothing, plan_.element_type);
+  const MicroStep step =
+      learner_.accumulate(mixed.images, mixed.targets, progress_.epoch >= plan_.first_mesa_epoch);
+  pending_loss_ += step.loss;
+  ++pending_;
+  progress_.images += batch.n;
+  progress_.next_batch = batch.number + 1;
+}
+
+void Run::update() {
+  const Update made = learner_.update();
+  progress_.loss_sum += pending_loss_;
+  progress_.norm_sum += made.gradient_norm;
+  ++progress_.epoch_updates;
+  ++progress_.updates;
+  count_time();
+  if (progress_.updates % recipe_.output.log_every == 0) {
+    journal_->add_update(progress_.updates, made, pending_loss_,
+                         static_cast<double>(progress_.images) / std::max(progress_.epoch_seconds, 1e-9));
+  }
+  pending_loss_ = 0.0;
+  pending_ = 0;
+}
+
+Run::Outcome Run::train_epoch() {
+  if (progress_.epoch_updates == plan_.updates_per_epoch) return Outcome::finished;
+  data::LoaderOptions loading = plan_.train_loader;
+  loading.epoch = progress_.epoch;
+  loading.start_batch = progress_.next_batch;
+  loading.strict = options_.strict;
+  data::Loader loader(training_, data::sample_transform(plan_.train_transform), loading);
+  ProgressBar bar(epoch_label(), (batches_per_epoch() - progress_.next_batch) * recipe_.train.batch, "img");
+  since_counted_.lap();
+  data::Batch batch;
+  while (progress_.epoch_updates < plan_.updates_per_epoch && loader.next(batch)) {
+    report_skipped(batch.skipped);
+    train_batch(batch);
+    if (pending_ == recipe_.train.accumulation) {
+      update();
+      if (stop_requested()) return Outcome::stopped;
+      const double minutes = since_save_.seconds() / 60.0;
+      if (recipe_.output.checkpoint_minutes > 0.0 && minutes > recipe_.output.checkpoint_minutes) {
+        save(folder_.checkpoint());
+      }
+    }
+    bar.advance(batch.n,
+                fmt::format("loss {:.4f}", progress_.loss_sum / static_cast<double>(std::max<std::int64_t>(
+                                                                    progress_.epoch_updates, 1))));
+  }
+  // Micro-batches that do not fill an update are dropped, as the reference does.
+  learner_.optimizer().zero_grad();
+  pending_loss_ = 0.0;
+  pending_ = 0;
+  progress_.epoch_updates = plan_.updates_per_epoch;
+  return Outcome::finished;
+}
+
+std::optional<Evaluation> Run::evaluate_model(nn::SpatialMambaImpl& model, const std::string& what) const {
+  EvaluateOptions options{.batch = recipe_.train.batch,
+                          .workers = static_cast<int>(recipe_.data.workers),
+                          .strict = options_.strict,
+                          .label = fmt::format("{}: {}", epoch_label(), what),
+                          .stop = [this] { return stop_requested(); }};
+  return evaluate(model, validation_, plan_.eval_transform, options);
+}
+
+bool Run::evaluate_both(EpochRecord& record) {
+  const std::optional<Evaluation> plain = evaluate_model(*learner_.model(), "evaluate");
+  if (!plain) return false;
+  report_skipped(plain->skipped);
+  record.validation_loss = plain->loss;
+  record.top1 = plain->meter.top1();
+  record.top5 = plain->meter.top5();
+  if (!learner_.ema_model()) return true;
+  const std::optional<Evaluation> ema = evaluate_model(*learner_.ema_model(), "evaluate EMA");
+  if (!ema) return false;
+  record.ema_loss = ema->loss;
+  record.ema_top1 = ema->meter.top1();
+  record.ema_top5 = ema->meter.top5();
+  return true;
+}
+
+void Run::keep_best(const EpochRecord& record) {
+  if (record.top1.value_or(-1.0) > progress_.best_top1) {
+    export_weights(folder_.best(), *learner_.model(), plan_.description);
+    progress_.best_top1 = *record.top1;
+  }
+  if (record.ema_top1.value_or(-1.0) > progress_.best_ema_top1) {
+    export_weights(folder_.best_ema(), *learner_.ema_model(), plan_.description);
+    progress_.best_ema_top1 = *record.ema_top1;
+  }
+}
+
+void Run::report_epoch(const EpochRecord& record) const {
+  std::string line = fmt::format("{}  loss {:.4f}", epoch_label(), record.train_loss);
+  if (record.top1) line += fmt::format("  top-1 {}  top-5 {}", percent(record.top1), percent(record.top5));
+  if (record.ema_top1) line += fmt::format("  EMA top-1 {}", percent(record.ema_top1));
+  line += fmt::format("  lr {:.2e}  {:.0f} img/s  {}", record.learning_rate, record.images_per_second,
+                      format_duration(record.seconds));
+  options_.say(line);
+}
+
+Run::Outcome Run::finish_epoch() {
+  const auto updates = static_cast<double>(plan_.updates_per_epoch);
+  EpochRecord record{
+      .epoch = progress_.epoch + 1,
+      .update = progress_.updates,
+      .learning_rate = plan_.learner.schedule.for_update(progress_.updates - 1),
+      .train_loss = progress_.loss_sum / updates,
+      .gradient_norm = progress_.norm_sum / updates,
+      .seconds = progress_.epoch_seconds,
+      .images_per_second = static_cast<double>(progress_.images) / std::max(progress_.epoch_seconds, 1e-9)};
+  const bool due = record.epoch % recipe_.output.evaluate_every == 0 || record.epoch == recipe_.train.epochs;
+  if (due && !evaluate_both(record)) return Outcome::stopped;
+  keep_best(record);
+  report_epoch(record);
+
+  progress_.history.push_back(record);
+  ++progress_.epoch;
+  progress_.next_batch = 0;
+  progress_.epoch_updates = 0;
+  progress_.loss_sum = 0.0;
+  progress_.norm_sum = 0.0;
+  progress_.images = 0;
+  progress_.epoch_seconds = 0.0;
+  if (recipe_.output.keep_every > 0 && record.epoch % recipe_.output.keep_every == 0) {
+    save(folder_.checkpoint_of(record.epoch));
+  }
+  save(folder_.checkpoint());
+  journal_->add_epoch(progress_.history);
+  return Outcome::finished;
+}
+
+RunResult Run::execute() {
+  try {
+    while (progress_.epoch < recipe_.train.epochs) {
+      if (train_epoch() == Outcome::stopped || finish_epoch() == Outcome::stopped) {
+        save(folder_.checkpoint());
+        options_.say(fmt::format("stopped in {} after update {}; --resume continues from {}", epoch_label(),
+                                 progress_.updates, folder_.checkpoint().string()));
+        return {.interrupted = true};
+      }
+    }
+  } catch (const Error& error) {
+    fail("{}: {}", epoch_label(), error.what());
+  }
+  RunResult result{.summary = summarise()};
+  write_text(folder_.summary(), result.summary.dump(2) + "\n");
+  return result;
+}
+
+/// Evaluates the better of the two exported weights once more, from their file.
+nlohmann::ordered_json Run::summarise() {
+  const bool ema = progress_.best_ema_top1 > progress_.best_top1;
+  const std::filesystem::path best = ema ? folder_.best_ema() : folder_.best();
+  nn::SpatialMamba& model = learner_.model();
+  nn::load_weights(*model, read_weights(best).tensors, best.string());
+  EvaluateOptions evaluation{.batch = recipe_.train.batch,
+                             .workers = static_cast<int>(recipe_.data.workers),
+                             .strict = options_.strict,
+                             .label = "evaluate " + best.filename().string()};
+  const auto result = evaluate(*model, validation_, plan_.eval_transform, evaluation);
+
+  nlohmann::ordered_json per_class;
+  const auto accuracies = result->meter.confusion().per_class_accuracy();
+  for (std::size_t c = 0; c < accuracies.size(); ++c) {
+    nlohmann::ordered_json& entry = per_class[validation_.classes[c]];
+    if (accuracies[c]) entry = *accuracies[c];
+  }
+  nlohmann::ordered_json summary = {{"top1", result->meter.top1()},
+                                    {"top5", result->meter.top5()},
+                                    {"weights", best.filename().string()},
+                                    {"best_top1", progress_.best_top1},
+                                    {"last_top1", *progress_.history.back().top1}};
+  if (learner_.ema_model()) summary["best_ema_top1"] = progress_.best_ema_top1;
+  summary["train_seconds"] = progress_.train_seconds;
+  summary["epochs"] = progress_.epoch;
+  summary["updates"] = progress_.updates;
+  summary["variant"] = plan_.architecture.variant;
+  summary["parameters"] = count_parameters(plan_.architecture);
+  summary["train_images"] = training_.size();
+  summary["validation_images"] = validation_.size();
+  summary["per_class_accuracy"] = per_class;
+  return summary;
+}
+
+}  // namespace
+
+RunResult train(const Recipe& recipe, const data::Dataset& training, const data::Dataset& validation,
+                const RunOptions& options) {
+  if (training.classes != validation.classes) {
+    fail("the training data has {} classes, the validation data {}, or in another order",
+         training.classes.size(), validation.classes.size());
+  }
+  return Run(recipe, training, validation, options).execute();
+}
+
+}  // namespace spatialmamba::train
