@@ -48,7 +48,8 @@ void export_images(const ImagesOptions& options) {
   make_folder(options.out);
   auto files = nlohmann::ordered_json::array();
   for (const std::int64_t index : draw_indices(dataset.size(), options.count, options.seed)) {
-    const std::string& label = dataset.classes[static_cast<std::size_t>(dataset.labels[static_cast<std::size_t>(index)])];
+    const std::string& label =
+        dataset.classes[static_cast<std::size_t>(dataset.labels[static_cast<std::size_t>(index)])];
     const auto path = options.out / fmt::format("{:06}_{}.png", index, file_name_part(label));
     image::write_image(path, dataset.load(index));
     files.push_back({{"file", path.string()}, {"label", label}});
@@ -65,7 +66,8 @@ void export_images(const ImagesOptions& options) {
 Run add_dataset(CLI::App& app) {
   app.require_subcommand(1);
   auto options = std::make_shared<ImagesOptions>();
-  CLI::App* images = app.add_subcommand("images", "Write pictures of a data set as PNG files named NUMBER_LABEL.png");
+  CLI::App* images =
+      app.add_subcommand("images", "Write pictures of a data set as PNG files named NUMBER_LABEL.png");
   add_data(*images, options->data)->required();
   images->add_option("--out", options->out, "Folder to write to")->required();
   images->add_option("--split", options->split, "Part of the data set")

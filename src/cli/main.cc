@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/nearest.h"
 #include "cli/verbs.h"
 
@@ -20,6 +21,7 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
+constexpr int kInterrupted = 130;  // 128 + SIGINT
 
 int report(const std::string& verb, const std::string& message, int code) {
   std::fflush(stdout);
@@ -68,6 +70,8 @@ int run_verb(const std::string& name, const Run& run) {
     // A full disk or a closed pipe shows only now.
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) fail("standard output: cannot write");
     return 0;
+  } catch (const Interrupted&) {
+    return kInterrupted;
   } catch (const UsageError& error) {
     return report(name, error.what(), kUsage);
   } catch (const Error& error) {

@@ -30,14 +30,15 @@ std::span<const Verb> verbs();
 /// A sentence for an exception of a foreign library that this build links, else nothing.
 std::optional<std::string> describe_foreign(const std::exception& exception);
 
-/// A library that the program runs on, for `doctor`.
+/// Something that the program runs on or can use, for `doctor`.
 struct Component {
   std::string name;
-  std::string version;
-  std::string purpose;
+  std::string found;    ///< version or place; empty when it is missing
+  std::string purpose;  ///< what it is for
+  std::string advice;   ///< how to get it
 };
 
-/// Libraries beyond those that every build has.
+/// Components beyond those that every build has.
 std::vector<Component> training_components();
 
 Run add_convert(CLI::App& app);

@@ -7,10 +7,10 @@ std::span<const Verb> verbs() {
   static constexpr Verb kVerbs[] = {
       {"info", "Parameters, FLOPs, memory and layers of a model or a weights file",
        "spatialmamba info --variant tiny --size 224", add_info},
+      {"convert", "Weights from one format into another: .pth, .safetensors",
+       "spatialmamba convert tiny.pth tiny.safetensors", add_convert},
       {"doctor", "What this machine and this build can do, and what is missing", "spatialmamba doctor",
        add_doctor},
-      {"info", "Parameters, FLOPs and memory of a model or a weights file",
-       "spatialmamba info --variant tiny --layers", add_info},
   };
   return kVerbs;
 }
@@ -20,7 +20,11 @@ std::optional<std::string> describe_foreign(const std::exception&) {
 }
 
 std::vector<Component> training_components() {
-  return {};
+  return {
+      {.name = "LibTorch",
+       .found = "",
+       .purpose = "train, eval, predict, forward, visualize",
+       .advice = "run ./setup, then build with: cmake --preset release && cmake --build --preset release"}};
 }
 
 }  // namespace spatialmamba::cli

@@ -1,20 +1,42 @@
 // The verbs of a build with LibTorch.
-#include <torch/torch.h>
+#include <ATen/Version.h>
+#include <c10/util/Exception.h>
 #include <torch/version.h>
+
 #include <opencv2/core/version.hpp>
 
 #include "cli/verbs.h"
+#include "data/dataset.h"
 
 namespace spatialmamba::cli {
 
 std::span<const Verb> verbs() {
   static constexpr Verb kVerbs[] = {
+      {"train", "Train or fine-tune a network on labelled pictures",
+       "spatialmamba train --config configs/fashion_mnist.yaml --data /usr/share/datasets/fashion-mnist "
+       "--out out/run "
+       "train.epochs=5",
+       add_train},
+      {"eval", "Accuracy of weights on a labelled data set",
+       "spatialmamba eval --weights best.safetensors --data /usr/share/datasets/fashion-mnist --out report",
+       add_eval},
+      {"predict", "What is in pictures",
+       "spatialmamba predict --weights tiny.pth photo.jpg 'holiday/*.jpg' --out annotated", add_predict},
+      {"forward", "Every stage's output for a tensor, to compare implementations",
+       "spatialmamba forward --weights tiny.pth --input in.safetensors --output out.safetensors --precision "
+       "fp64",
+       add_forward},
+      {"visualize", "Pictures of what happens inside: states before and after fusion, fusion kernels",
+       "spatialmamba visualize states --weights tiny.pth --image photo.jpg --out states.png", add_visualize},
       {"info", "Parameters, FLOPs, memory and layers of a model or a weights file",
        "spatialmamba info --variant tiny --size 224", add_info},
+      {"convert", "Weights from one format into another: .pth, .safetensors",
+       "spatialmamba convert tiny.pth tiny.safetensors", add_convert},
+      {"dataset", "Pictures out of a data set",
+       "spatialmamba dataset images --data /usr/share/datasets/fashion-mnist --count 12 --out images",
+       add_dataset},
       {"doctor", "What this machine and this build can do, and what is missing", "spatialmamba doctor",
        add_doctor},
-      {"info", "Parameters, FLOPs and memory of a model or a weights file",
-       "spatialmamba info --variant tiny --layers", add_info},
   };
   return kVerbs;
 }
@@ -31,7 +53,17 @@ std::optional<std::string> describe_foreign(const std::exception& exception) {
 }
 
 std::vector<Component> training_components() {
-  return {{"LibTorch", TORCH_VERSION, "training and evaluation"}, {"OpenCV", CV_VERSION, "drawing"}};
+  const std::filesystem::path fashion = data::default_fashion_mnist_folder();
+  const bool has_fashion = std::filesystem::exists(fashion / "train-images-idx3-ubyte.gz");
+  return {{.name = "LibTorch",
+           .found = TORCH_VERSION,
+           .purpose = "train, eval, predict, forward, visualize",
+           .advice = "run ./setup"},
+          {.name = "OpenCV", .found = CV_VERSION, .purpose = "drawing", .advice = "run ./setup"},
+          {.name = "Fashion-MNIST",
+           .found = has_fashion ? fashion.string() : "",
+           .purpose = "the demo: 70,000 real images",
+           .advice = "apt-get install dataset-fashion-mnist"}};
 }
 
 }  // namespace spatialmamba::cli

@@ -29,7 +29,7 @@ struct DatasetOptions {
   int channels = 3;
   /// The classes to expect, in their order: those of the training part when this is the validation part. A
   /// class that is not among them is an error. Empty: take those that are found, sorted by name.
-  std::vector<std::string> classes;
+  std::vector<std::string> classes = {};
 };
 
 /// FOLDER/CLASS/**.{jpg,jpeg,png}: one class per subfolder, classes and files sorted by name. Throws Error

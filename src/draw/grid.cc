@@ -10,7 +10,7 @@
 namespace spatialmamba::draw {
 namespace {
 
-constexpr int kPictureSide = 112;
+constexpr int kPictureSide = 128;
 constexpr int kGap = 16;
 constexpr int kCaption = 40;
 constexpr int kMargin = 24;

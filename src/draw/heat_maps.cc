@@ -73,7 +73,7 @@ void write_values(Canvas& canvas, const HeatMap& map, const Extent& extent, cons
   }
 }
 
-void draw_map(Canvas& canvas, const HeatMap& map, bool with_values, double x, double y) {
+void draw_map(Canvas& canvas, const HeatMap& map, double x, double y) {
   if (map.height < 1 || map.width < 1 || std::ssize(map.values) != map.height * map.width) {
     fail("map '{}' of {} x {} has {} values", map.title, map.height, map.width, map.values.size());
   }
@@ -82,7 +82,7 @@ void draw_map(Canvas& canvas, const HeatMap& map, bool with_values, double x, do
   const Extent extent = extent_of(map);
   const Box box = fitted(double(map.width), double(map.height), x, y);
   canvas.paste(colored(map, extent), box.x, box.y, box.w, box.h, false);
-  if (with_values) {
+  if (map.write_values) {
     write_values(canvas, map, extent, box);
     return;
   }
@@ -120,7 +120,7 @@ image::Image draw_heat_maps(const std::vector<HeatMapRow>& rows, const std::stri
       x += kSide + kGap;
     }
     for (const HeatMap& map : rows[r].maps) {
-      draw_map(canvas, map, rows[r].write_values, x, top + kRowTitle);
+      draw_map(canvas, map, x, top + kRowTitle);
       x += kSide + kGap;
     }
   }

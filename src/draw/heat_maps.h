@@ -14,13 +14,13 @@ struct HeatMap {
   std::int64_t height = 0;
   std::int64_t width = 0;
   std::vector<float> values;
+  bool write_values = false;  ///< the numbers themselves in the squares (for small maps)
 };
 
 /// Maps that are compared with each other, and what they are called together.
 struct HeatMapRow {
   std::string title;
   std::vector<HeatMap> maps;
-  bool write_values = false;  ///< the numbers themselves in the squares (for small maps)
 };
 
 /// Rows of maps, each map in crisp squares of a perceptually even colour map that spans its own values; the

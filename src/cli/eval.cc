@@ -1,0 +1,137 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/progress.h"
+#include "cli/evaluation.h"
+#include "cli/verbs.h"
+
+namespace spatialmamba::cli {
+namespace {
+
+struct Options {
+  NetworkOptions network;
+  CardOptions card;
+  EvaluationOptions evaluation;
+  std::filesystem::path data;
+  std::filesystem::path out;
+  bool json = false;
+};
+
+/// The data set's classes must be the network's, in the same order. Weights that do not name theirs (the
+/// official ones) are taken to mean the data set's classes sorted by name, as the reference sorts its
+/// folders.
+data::Dataset open_matching(const Options& options, const ModelCard& card, bool names_known) {
+  data::DatasetOptions wanted{.channels = card.transform.format.channels};
+  if (names_known) wanted.classes = card.classes;
+  data::Dataset dataset = data::open_dataset(options.data, data::Split::validation, wanted);
+  if (dataset.classes.size() != card.classes.size()) {
+    fail("{}: has {} classes, but the network tells {} apart; name the network's classes with --classes",
+         options.data.string(), dataset.classes.size(), card.classes.size());
+  }
+  return dataset;
+}
+
+nlohmann::ordered_json per_class(const metrics::ConfusionMatrix& confusion,
+                                 const std::vector<std::string>& names) {
+  auto list = nlohmann::ordered_json::array();
+  const auto shares = confusion.per_class_accuracy();
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    list.push_back({{"class", i},
+                    {"name", names[i]},
+                    {"images", confusion.samples(static_cast<std::int64_t>(i))},
+                    {"accuracy", shares[i] ? nlohmann::ordered_json(*shares[i]) : nlohmann::ordered_json()}});
+  }
+  return list;
+}
+
+nlohmann::ordered_json matrix(const metrics::ConfusionMatrix& confusion) {
+  auto rows = nlohmann::ordered_json::array();
+  for (std::int64_t i = 0; i < confusion.classes(); ++i) {
+    std::vector<std::int64_t> row;
+    for (std::int64_t j = 0; j < confusion.classes(); ++j) row.push_back(confusion.count(i, j));
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+nlohmann::ordered_json as_json(const Options& options, const Network& network, const ModelCard& card,
+                               const Evaluation& evaluation, const std::vector<std::string>& names) {
+  const metrics::ClassificationMeter& meter = evaluation.meter;
+  const auto images = static_cast<double>(meter.samples());
+  return {{"weights", options.network.weights.string()},
+          {"ema", options.network.ema},
+          {"variant", network.architecture().variant},
+          {"data", options.data.string()},
+          {"size", {card.transform.format.height, card.transform.format.width}},
+          {"images", meter.samples()},
+          {"skipped", evaluation.skipped},
+          {"top1", meter.top1()},
+          {"top5", meter.top5()},
+          {"loss", evaluation.loss_sum / images},
+          {"seconds", evaluation.seconds},
+          {"images_per_second", images / evaluation.seconds},
+          {"per_class", per_class(meter.confusion(), names)},
+          {"confusion", matrix(meter.confusion())}};
+}
+
+void print_table(const nlohmann::ordered_json& result) {
+  std::size_t width = 5;
+  for (const auto& row : result["per_class"])
+    width = std::max(width, row["name"].get_ref<const std::string&>().size());
+  fmt::print("{:{}}  {:>8}  {:>8}\n", "class", width, "images", "top-1");
+  for (const auto& row : result["per_class"]) {
+    const std::string share =
+        row["accuracy"].is_null() ? "-" : fmt::format("{:.2f} %", 100.0 * row["accuracy"].get<double>());
+    fmt::print("{:{}}  {:>8}  {:>8}\n", row["name"].get<std::string>(), width,
+               row["images"].get<std::int64_t>(), share);
+  }
+  fmt::print("\ntop-1 {:.2f} %   top-5 {:.2f} %   loss {:.4f}   {} images in {} ({:.1f} images/s)\n",
+             100.0 * result["top1"].get<double>(), 100.0 * result["top5"].get<double>(),
+             result["loss"].get<double>(), result["images"].get<std::int64_t>(),
+             format_duration(result["seconds"].get<double>()), result["images_per_second"].get<double>());
+  if (result["skipped"].get<std::int64_t>() > 0) {
+    fmt::print("{} broken pictures were left out\n", result["skipped"].get<std::int64_t>());
+  }
+}
+
+void eval(Options& options) {
+  const Network network = Network::open(options.network);
+  const ModelCard card =
+      model_card(network.architecture(), network.metadata(), options.network.weights.string(), options.card);
+  const bool names_known = network.metadata().contains("classes") || !options.card.classes.empty();
+  const data::Dataset dataset = open_matching(options, card, names_known);
+  options.evaluation.threads = options.network.threads;
+  if (!options.out.empty()) make_folder(options.out);  // fail now rather than after the work
+  const Evaluation evaluation = evaluate(network, card, dataset, options.evaluation);
+  const nlohmann::ordered_json result = as_json(options, network, card, evaluation, dataset.classes);
+  if (!options.out.empty()) {
+    write_text(options.out / "eval.json", result.dump(2) + '\n');
+    write_pictures(options.out, evaluation, dataset, dataset.classes);
+  }
+  if (options.json) {
+    print_json(result);
+  } else {
+    print_table(result);
+  }
+}
+
+}  // namespace
+
+Run add_eval(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  add_network(app, options->network);
+  add_data(app, options->data)->required();
+  add_card(app, options->card);
+  add_batch(app, options->evaluation.batch);
+  app.add_option("-o,--out", options->out, "Write eval.json, confusion.csv, confusion.png and grid.png there")
+      ->type_name("FOLDER");
+  app.add_flag("--strict", options->evaluation.strict,
+               "Stop at the first broken picture instead of leaving it out");
+  add_json(app, options->json);
+  return [options] { eval(*options); };
+}
+
+}  // namespace spatialmamba::cli

@@ -1,0 +1,77 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/error.h"
+#include "cli/network.h"
+#include "cli/verbs.h"
+#include "spatialmamba/weights.h"
+
+namespace spatialmamba::cli {
+namespace {
+
+constexpr const char* kInputName = "input";
+
+struct Options {
+  NetworkOptions network;
+  std::filesystem::path input;
+  std::filesystem::path output;
+  std::string backend = "torch";
+  bool all = false;
+  bool json = false;
+};
+
+Tensor read_input(const std::filesystem::path& path, std::int64_t channels) {
+  const Weights file = read_safetensors(path);
+  const Tensor* input = file.tensors.find(kInputName);
+  if (input == nullptr) fail("{}: holds no tensor called '{}'", path.string(), kInputName);
+  const Shape& shape = input->shape();
+  if (shape.size() != 4 || shape[1] != channels || input->numel() == 0) {
+    fail("{}: '{}' has shape {}, expected [N, {}, H, W]", path.string(), kInputName, to_string(shape),
+         channels);
+  }
+  if (input->dtype() != DType::f32 && input->dtype() != DType::f64) {
+    fail("{}: '{}' is of type {}, expected F32 or F64", path.string(), kInputName, name_of(input->dtype()));
+  }
+  return *input;
+}
+
+void print_report(const Options& options, const TensorMap& tensors) {
+  nlohmann::ordered_json list;
+  for (const auto& [name, tensor] : tensors) {
+    list[name] = {{"dtype", std::string(name_of(tensor.dtype()))}, {"shape", tensor.shape()}};
+    if (!options.json) fmt::print("{:24} {} {}\n", name, name_of(tensor.dtype()), to_string(tensor.shape()));
+  }
+  if (options.json) print_json({{"output", options.output.string()}, {"tensors", list}});
+}
+
+void forward(const Options& options) {
+  const Network network = Network::open(options.network);
+  const Tensor input = read_input(options.input, network.architecture().in_channels);
+  Weights result;
+  result.tensors = network.stages(input, options.all);
+  result.metadata["variant"] = network.architecture().variant;
+  write_safetensors(options.output, result);
+  print_report(options, result.tensors);
+}
+
+}  // namespace
+
+Run add_forward(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  add_network(app, options->network);
+  app.add_option("-i,--input", options->input, "A .safetensors file with the tensor `input` (N, 3, H, W)")
+      ->required()
+      ->type_name("FILE");
+  app.add_option("-o,--output", options->output, "Where every stage's output is written (.safetensors)")
+      ->required()
+      ->type_name("FILE");
+  app.add_option("--backend", options->backend, "What computes: torch")
+      ->check(CLI::IsMember({"torch"}))
+      ->option_text("torch");
+  app.add_flag("--all", options->all, "Also every block and the last norm");
+  add_json(app, options->json);
+  return [options] { forward(*options); };
+}
+
+}  // namespace spatialmamba::cli
