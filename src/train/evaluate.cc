@@ -2,7 +2,6 @@
 
 #include "base/error.h"
 #include "base/progress.h"
-#include "data/loader.h"
 #include "train/batch.h"
 #include "train/learner.h"
 
@@ -14,28 +13,32 @@ torch::ScalarType element_type(const nn::SpatialMambaImpl& model) {
   return model.parameters().front().scalar_type();
 }
 
-double add_batch(const data::Batch& batch, const torch::Tensor& logits, metrics::ClassificationMeter& meter) {
-  const torch::Tensor scores = logits.to(torch::kFloat32).contiguous();
-  const auto classes = static_cast<std::size_t>(scores.size(1));
-  const float* row = scores.const_data_ptr<float>();
-  for (const std::int64_t label : batch.labels) {
-    meter.add({row, classes}, label);
-    row += classes;
+void require_finite(std::span<const float> logits, const std::string& sample) {
+  try {
+    metrics::require_finite(logits);
+  } catch (const Error& error) {
+    fail("{}: {}", sample, error.what());
   }
-  const torch::Tensor labels = torch::tensor(batch.labels);
-  return torch::nn::functional::cross_entropy(
-             logits.to(torch::kFloat64), labels,
-             torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum))
-      .item<double>();
+}
+
+void add_batch(const data::Batch& batch, std::span<const float> logits, const data::Dataset& dataset,
+               const EvaluateOptions& options, Evaluation& evaluation) {
+  const auto classes = static_cast<std::size_t>(evaluation.meter.confusion().classes());
+  for (std::size_t i = 0; i < static_cast<std::size_t>(batch.n); ++i) {
+    const std::span<const float> scores = logits.subspan(i * classes, classes);
+    require_finite(scores, dataset.name(batch.indices[i]));
+    evaluation.meter.add(scores, batch.labels[i]);
+    evaluation.loss += metrics::cross_entropy(scores, batch.labels[i]);
+    options.observe(batch.indices[i], scores);
+  }
 }
 
 }  // namespace
 
-std::optional<Evaluation> evaluate(nn::SpatialMambaImpl& model, const data::Dataset& dataset,
+std::optional<Evaluation> evaluate(const Forward& forward, std::int64_t classes, const data::Dataset& dataset,
                                    const image::EvalTransform& transform, const EvaluateOptions& options) {
-  const auto classes = static_cast<std::int64_t>(dataset.classes.size());
-  if (model.architecture().num_classes != classes) {
-    fail("the model tells {} classes apart, the data has {}", model.architecture().num_classes, classes);
+  if (classes != std::ssize(dataset.classes)) {
+    fail("the model tells {} classes apart, the data has {}", classes, dataset.classes.size());
   }
   data::LoaderOptions loading;
   loading.batch_size = options.batch;
@@ -48,13 +51,23 @@ std::optional<Evaluation> evaluate(nn::SpatialMambaImpl& model, const data::Data
   data::Batch batch;
   while (loader.next(batch)) {
     if (options.stop()) return std::nullopt;
-    const torch::Tensor logits = evaluate_logits(model, batch_images(batch, element_type(model)));
-    evaluation.loss += add_batch(batch, logits, evaluation.meter);
+    add_batch(batch, forward(batch), dataset, options, evaluation);
     evaluation.skipped.insert(evaluation.skipped.end(), batch.skipped.begin(), batch.skipped.end());
-    bar.advance(batch.n);
+    bar.advance(batch.n, fmt::format("top-1 {:.2f} %", 100.0 * evaluation.meter.top1()));
   }
   evaluation.loss /= static_cast<double>(evaluation.meter.samples());
   return evaluation;
+}
+
+std::optional<Evaluation> evaluate(nn::SpatialMambaImpl& model, const data::Dataset& dataset,
+                                   const image::EvalTransform& transform, const EvaluateOptions& options) {
+  const Forward forward = [&](data::Batch& batch) {
+    const torch::Tensor logits =
+        evaluate_logits(model, batch_images(batch, element_type(model))).to(torch::kFloat32).contiguous();
+    const float* values = logits.const_data_ptr<float>();
+    return std::vector<float>(values, values + logits.numel());
+  };
+  return evaluate(forward, model.architecture().num_classes, dataset, transform, options);
 }
 
 }  // namespace spatialmamba::train

@@ -2,14 +2,20 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "data/dataset.h"
+#include "data/loader.h"
 #include "image/transform.h"
 #include "metrics/classification.h"
 #include "nn/spatial_mamba.h"
 
 namespace spatialmamba::train {
+
+/// The logits of a batch, [n][classes].
+using Forward = std::function<std::vector<float>(data::Batch&)>;
 
 struct EvaluateOptions {
   std::int64_t batch = 64;
@@ -18,6 +24,9 @@ struct EvaluateOptions {
   std::string label = "evaluate";  ///< of the progress bar
   /// Asked between batches; true gives up.
   std::function<bool()> stop = [] { return false; };
+  /// Told of each sample of the data set and its logits.
+  std::function<void(std::int64_t, std::span<const float>)> observe = [](std::int64_t,
+                                                                         std::span<const float>) {};
 };
 
 struct Evaluation {
@@ -26,8 +35,13 @@ struct Evaluation {
   std::vector<std::string> skipped = {};  ///< one sentence for each broken image
 };
 
-/// Runs a model in evaluation mode over a data set, in its stored order. Nothing when stopped. Throws Error
-/// when the model's classes are not as many as the data's, or its output is not finite.
+/// Runs a network of so many classes over a data set, in its stored order, with a progress bar. Nothing when
+/// stopped. Throws Error when the data have another number of classes, and naming the sample whose logits are
+/// not finite.
+std::optional<Evaluation> evaluate(const Forward& forward, std::int64_t classes, const data::Dataset& dataset,
+                                   const image::EvalTransform& transform, const EvaluateOptions& options);
+
+/// The same with a model, in evaluation mode.
 std::optional<Evaluation> evaluate(nn::SpatialMambaImpl& model, const data::Dataset& dataset,
                                    const image::EvalTransform& transform, const EvaluateOptions& options);
 

@@ -94,7 +94,7 @@ MicroStep Learner::accumulate(const torch::Tensor& images, const torch::Tensor& 
   step.loss = loss.item<double>();
   if (!std::isfinite(step.loss)) {
     fail("update {}: the loss is {}; a smaller learning rate or a longer warm-up may help", updates() + 1,
-         step.loss);
+         std::isnan(step.loss) ? "not a number" : "infinite");
   }
   loss.backward();
   return step;

@@ -153,10 +153,10 @@ void read_section(Recipe& recipe, const std::string& source, const std::string& 
   }
 }
 
-Recipe read_recipe(const std::filesystem::path& path, int depth);
+Recipe read_file_at(const std::filesystem::path& path, int depth);
 
-Recipe parse_recipe(const std::string& text, const std::string& source, const std::filesystem::path& folder,
-                    int depth) {
+Recipe parse_text_at(const std::string& text, const std::string& source, const std::filesystem::path& folder,
+                     int depth) {
   const YAML::Node root = parse_yaml(text, source);
   Recipe recipe;
   if (root.IsNull()) return recipe;
@@ -164,7 +164,7 @@ Recipe parse_recipe(const std::string& text, const std::string& source, const st
   if (const YAML::Node base = root["base"]) {
     if (!base.IsScalar()) fail_usage("{}: base is no file name", source);
     if (depth >= kDeepestBase) fail_usage("{}: `base` leads on and on; does it lead back here?", source);
-    recipe = read_recipe(folder / base.Scalar(), depth + 1);
+    recipe = read_file_at(folder / base.Scalar(), depth + 1);
   }
   std::set<std::string> seen;
   for (const auto& entry : root) {
@@ -175,8 +175,8 @@ Recipe parse_recipe(const std::string& text, const std::string& source, const st
   return recipe;
 }
 
-Recipe read_recipe(const std::filesystem::path& path, int depth) {
-  return parse_recipe(read_text(path), path.string(), path.parent_path(), depth);
+Recipe read_file_at(const std::filesystem::path& path, int depth) {
+  return parse_text_at(read_text(path), path.string(), path.parent_path(), depth);
 }
 
 std::string to_text(bool value) {
@@ -220,11 +220,11 @@ void require_range(const char* name, const std::vector<double>& range) {
 }  // namespace
 
 Recipe read_recipe(const std::filesystem::path& path) {
-  return read_recipe(path, 0);
+  return read_file_at(path, 0);
 }
 
 Recipe parse_recipe(const std::string& text, const std::string& source, const std::filesystem::path& folder) {
-  return parse_recipe(text, source, folder, 0);
+  return parse_text_at(text, source, folder, 0);
 }
 
 void override_key(Recipe& recipe, const std::string& assignment) {

@@ -1,6 +1,6 @@
 #include "train/run_folder.h"
 
-#include <system_error>
+#include <vector>
 
 #include "base/error.h"
 
@@ -14,18 +14,32 @@ bool RunFolder::holds_run() const {
   return std::filesystem::exists(recipe()) || std::filesystem::exists(checkpoint());
 }
 
-void RunFolder::remove_run() const {
-  if (!std::filesystem::is_directory(folder_)) return;
+bool RunFolder::is_run_file(const std::string& name) const {
   for (const auto& path : {recipe(), checkpoint(), best(), best_ema(), csv(), jsonl(), curves(), summary()}) {
-    std::filesystem::remove(path);
+    if (path.filename() == name) return true;
   }
-  std::vector<std::filesystem::path> numbered;
+  return (name.starts_with("checkpoint_epoch_") && name.ends_with(".safetensors")) ||
+         name.starts_with("events.out.tfevents.");
+}
+
+void RunFolder::remove_files(const std::function<bool(const std::string&)>& chosen) const {
+  if (!std::filesystem::is_directory(folder_)) return;
+  std::vector<std::filesystem::path> paths;
   for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
-    const std::string name = entry.path().filename().string();
-    const bool checkpoint = name.starts_with("checkpoint_epoch_") && name.ends_with(".safetensors");
-    if (checkpoint || name.starts_with("events.out.tfevents.")) numbered.push_back(entry.path());
+    if (chosen(entry.path().filename().string())) paths.push_back(entry.path());
   }
-  for (const auto& path : numbered) std::filesystem::remove(path);
+  for (const auto& path : paths) std::filesystem::remove(path);
+}
+
+void RunFolder::remove_run() const {
+  remove_files([this](const std::string& name) { return is_run_file(name); });
+}
+
+void RunFolder::remove_leftovers() const {
+  remove_files([this](const std::string& name) {
+    const std::size_t suffix = name.find(".tmp-");  // AtomicFile's
+    return suffix != std::string::npos && is_run_file(name.substr(0, suffix));
+  });
 }
 
 }  // namespace spatialmamba::train

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <string>
 
 namespace spatialmamba::train {
 
@@ -25,8 +27,13 @@ class RunFolder {
   bool holds_run() const;
   /// Deletes what a run leaves, and nothing else.
   void remove_run() const;
+  /// Deletes the half-written files of a run that was killed.
+  void remove_leftovers() const;
 
  private:
+  bool is_run_file(const std::string& name) const;
+  void remove_files(const std::function<bool(const std::string&)>& chosen) const;
+
   std::filesystem::path folder_;
 };
 

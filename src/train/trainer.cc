@@ -57,6 +57,7 @@ bool prepare_folder(const RunFolder& folder, const RunOptions& options) {
          folder.path().string());
   }
   const bool resumes = options.resume && std::filesystem::exists(folder.checkpoint());
+  folder.remove_leftovers();
   if (!resumes) folder.remove_run();
   make_folder(folder.path());
   return resumes;
