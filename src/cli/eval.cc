@@ -1,12 +1,17 @@
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
+#include <chrono>
 #include <memory>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "cli/evaluation.h"
+#include "cli/model_card.h"
+#include "cli/network.h"
 #include "cli/verbs.h"
+#include "train/evaluate.h"
 
 namespace spatialmamba::cli {
 namespace {
@@ -14,7 +19,8 @@ namespace {
 struct Options {
   NetworkOptions network;
   CardOptions card;
-  EvaluationOptions evaluation;
+  std::int64_t batch = 32;
+  bool strict = false;
   std::filesystem::path data;
   std::filesystem::path out;
   bool json = false;
@@ -58,7 +64,8 @@ nlohmann::ordered_json matrix(const metrics::ConfusionMatrix& confusion) {
 }
 
 nlohmann::ordered_json as_json(const Options& options, const Network& network, const ModelCard& card,
-                               const Evaluation& evaluation, const std::vector<std::string>& names) {
+                               const train::Evaluation& evaluation, double seconds,
+                               const std::vector<std::string>& names) {
   const metrics::ClassificationMeter& meter = evaluation.meter;
   const auto images = static_cast<double>(meter.samples());
   return {{"weights", options.network.weights.string()},
@@ -67,12 +74,12 @@ nlohmann::ordered_json as_json(const Options& options, const Network& network, c
           {"data", options.data.string()},
           {"size", {card.transform.format.height, card.transform.format.width}},
           {"images", meter.samples()},
-          {"skipped", evaluation.skipped},
+          {"skipped", evaluation.skipped.size()},
           {"top1", meter.top1()},
           {"top5", meter.top5()},
-          {"loss", evaluation.loss_sum / images},
-          {"seconds", evaluation.seconds},
-          {"images_per_second", images / evaluation.seconds},
+          {"loss", evaluation.loss},
+          {"seconds", seconds},
+          {"images_per_second", images / seconds},
           {"per_class", per_class(meter.confusion(), names)},
           {"confusion", matrix(meter.confusion())}};
 }
@@ -97,19 +104,39 @@ void print_table(const nlohmann::ordered_json& result) {
   }
 }
 
-void eval(Options& options) {
+train::Evaluation run(const Options& options, const Network& network, const ModelCard& card,
+                      const data::Dataset& dataset, Examples& examples) {
+  train::EvaluateOptions how;
+  how.batch = options.batch;
+  how.workers = options.network.threads;
+  how.strict = options.strict;
+  how.label = "eval";
+  how.observe = [&](std::int64_t sample, std::span<const float> logits) { examples.observe(sample, logits); };
+  const train::Forward forward = [&](data::Batch& batch) {
+    for (const std::string& sentence : batch.skipped) spdlog::warn("left out: {}", sentence);
+    const auto values = static_cast<std::size_t>(batch.n * batch.h * batch.w * batch.c);
+    return network.logits(std::span(batch.images).first(values), batch.n, {batch.h, batch.w});
+  };
+  // Never stopped, so there is a result.
+  return train::evaluate(forward, network.architecture().num_classes, dataset, card.transform, how).value();
+}
+
+void eval(const Options& options) {
   const Network network = Network::open(options.network);
   const ModelCard card =
       model_card(network.architecture(), network.metadata(), options.network.weights.string(), options.card);
   const bool names_known = network.metadata().contains("classes") || !options.card.classes.empty();
   const data::Dataset dataset = open_matching(options, card, names_known);
-  options.evaluation.threads = options.network.threads;
   if (!options.out.empty()) make_folder(options.out);  // fail now rather than after the work
-  const Evaluation evaluation = evaluate(network, card, dataset, options.evaluation);
-  const nlohmann::ordered_json result = as_json(options, network, card, evaluation, dataset.classes);
+  const auto start = std::chrono::steady_clock::now();
+  Examples examples(dataset.size());
+  const train::Evaluation evaluation = run(options, network, card, dataset, examples);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const nlohmann::ordered_json result = as_json(options, network, card, evaluation, seconds, dataset.classes);
   if (!options.out.empty()) {
     write_text(options.out / "eval.json", result.dump(2) + '\n');
-    write_pictures(options.out, evaluation, dataset, dataset.classes);
+    write_confusion(options.out, evaluation.meter.confusion(), dataset.classes);
+    examples.write(options.out / "grid.png", dataset);
   }
   if (options.json) {
     print_json(result);
@@ -125,11 +152,10 @@ Run add_eval(CLI::App& app) {
   add_network(app, options->network);
   add_data(app, options->data)->required();
   add_card(app, options->card);
-  add_batch(app, options->evaluation.batch);
+  add_batch(app, options->batch);
   app.add_option("-o,--out", options->out, "Write eval.json, confusion.csv, confusion.png and grid.png there")
       ->type_name("FOLDER");
-  app.add_flag("--strict", options->evaluation.strict,
-               "Stop at the first broken picture instead of leaving it out");
+  app.add_flag("--strict", options->strict, "Stop at the first broken picture instead of leaving it out");
   add_json(app, options->json);
   return [options] { eval(*options); };
 }

@@ -57,7 +57,8 @@ std::string unknown_verb(const std::string& word) {
 std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<std::string> extras = app.remaining(true);
   if (extras.empty()) return error.what();
-  const CLI::App* verb = app.get_subcommands().front();
+  const auto chosen = app.get_subcommands();
+  const CLI::App* verb = chosen.empty() ? &app : chosen.front();
   const std::string& word = extras.front();
   if (!word.starts_with('-')) return fmt::format("unexpected argument '{}'", word);
   return fmt::format("unknown option '{}'{}", word,

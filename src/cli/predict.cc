@@ -2,7 +2,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 
 #include "base/error.h"
@@ -53,9 +52,7 @@ std::vector<Guess> guess(const Network& network, const ModelCard& card, const im
   const image::InputFormat& format = card.transform.format;
   const std::vector<float> input = image::eval_input(picture, card.transform);
   const std::vector<float> logits = network.logits(input, 1, {format.height, format.width});
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (!std::isfinite(logits[i])) fail("the network's answer for class {} is not finite ({})", i, logits[i]);
-  }
+  metrics::require_finite(logits);
   const std::vector<double> shares = metrics::softmax(logits);
   std::vector<Guess> guesses;
   for (const std::int64_t index : metrics::top_k(logits, top)) {

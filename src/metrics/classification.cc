@@ -15,6 +15,13 @@ void require_numbers(std::span<const float> scores) {
   }
 }
 
+void require_label(std::span<const float> scores, std::int64_t label) {
+  if (label < 0 || label >= std::ssize(scores)) {
+    fail("label {}: the network tells {} classes apart (0 to {})", label, scores.size(),
+         std::ssize(scores) - 1);
+  }
+}
+
 // RFC 4180.
 std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
@@ -24,6 +31,12 @@ std::string csv_field(const std::string& text) {
 }
 
 }  // namespace
+
+void require_finite(std::span<const float> scores) {
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (!std::isfinite(scores[i])) fail("the network's answer for class {} is not finite ({})", i, scores[i]);
+  }
+}
 
 std::vector<std::int64_t> top_k(std::span<const float> scores, std::int64_t k) {
   require_numbers(scores);
@@ -41,10 +54,7 @@ std::vector<std::int64_t> top_k(std::span<const float> scores, std::int64_t k) {
 
 std::int64_t rank_of(std::span<const float> scores, std::int64_t label) {
   require_numbers(scores);
-  if (label < 0 || label >= std::ssize(scores)) {
-    fail("label {}: the network tells {} classes apart (0 to {})", label, scores.size(),
-         std::ssize(scores) - 1);
-  }
+  require_label(scores, label);
   const auto own = static_cast<std::size_t>(label);
   std::int64_t rank = 0;
   for (std::size_t i = 0; i < scores.size(); ++i) {
@@ -66,6 +76,15 @@ std::vector<double> softmax(std::span<const float> scores) {
   const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
   for (double& share : shares) share /= sum;
   return shares;
+}
+
+double cross_entropy(std::span<const float> scores, std::int64_t label) {
+  require_numbers(scores);
+  require_label(scores, label);
+  const double largest = *std::ranges::max_element(scores);
+  double sum = 0.0;
+  for (const float score : scores) sum += std::exp(score - largest);
+  return std::log(sum) + largest - scores[static_cast<std::size_t>(label)];
 }
 
 ConfusionMatrix::ConfusionMatrix(std::int64_t classes) : classes_(classes) {

@@ -8,6 +8,9 @@
 
 namespace spatialmamba::metrics {
 
+/// Throws Error naming the first class whose score is NaN or infinite, as a network's answer that went wrong.
+void require_finite(std::span<const float> scores);
+
 /// The k classes with the largest scores, best first; of equal scores the lower index comes first. Fewer when
 /// there are fewer classes. Throws Error for a score that is not a number.
 std::vector<std::int64_t> top_k(std::span<const float> scores, std::int64_t k);
@@ -17,6 +20,10 @@ std::int64_t rank_of(std::span<const float> scores, std::int64_t label);
 
 /// exp(s) / sum exp(s), computed without overflow. Throws Error for NaN.
 std::vector<double> softmax(std::span<const float> scores);
+
+/// -log softmax(scores)[label], computed without overflow. Throws Error for NaN and for a label that is no
+/// class.
+double cross_entropy(std::span<const float> scores, std::int64_t label);
 
 /// How often class `label` was taken for class `predicted`.
 class ConfusionMatrix {

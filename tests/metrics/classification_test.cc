@@ -62,6 +62,16 @@ TEST(TopK, RefusesNanAndLabelsThatAreNoClass) {
   EXPECT_THROW(rank_of(fine, -1), Error);
 }
 
+TEST(RequireFinite, NamesTheClass) {
+  require_finite(std::vector<float>{1, 2});
+  try {
+    require_finite(std::vector<float>{1, -kInfinity});
+    FAIL() << "an infinite score passed";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("class 1"), std::string::npos);
+  }
+}
+
 TEST(Softmax, SumsToOneKeepsOrderAndIgnoresAShift) {
   Random random(2);
   for (int trial = 0; trial < 100; ++trial) {
@@ -78,6 +88,17 @@ TEST(Softmax, SumsToOneKeepsOrderAndIgnoresAShift) {
   const std::vector<double> far = softmax(std::vector<float>{1e30F, 1e30F, -1e30F});
   EXPECT_EQ(far, (std::vector<double>{0.5, 0.5, 0.0}));
   EXPECT_EQ(softmax(std::vector<float>{kInfinity, 3.0F}), (std::vector<double>{1.0, 0.0}));
+}
+
+TEST(CrossEntropy, IsTheLogarithmOfTheShareAndStaysFinite) {
+  const std::vector<float> scores = {0.5F, -2.0F, 3.25F};
+  for (std::int64_t label = 0; label < 3; ++label) {
+    EXPECT_NEAR(cross_entropy(scores, label), -std::log(softmax(scores)[static_cast<std::size_t>(label)]),
+                1e-12);
+  }
+  EXPECT_DOUBLE_EQ(cross_entropy(std::vector<float>{2000.0F, 0.0F}, 1), 2000.0);
+  EXPECT_THROW(cross_entropy(std::vector<float>{kNan, 0.0F}, 1), Error);
+  EXPECT_THROW(cross_entropy(scores, 3), Error);
 }
 
 TEST(Meter, AgreesWithBruteForce) {
