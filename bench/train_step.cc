@@ -4,13 +4,18 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <torch/torch.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
+#include <functional>
+#include <iostream>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "base/parallel.h"
 #include "nn/initialise.h"
 #include "nn/spatial_mamba.h"
 #include "train/adamw.h"
@@ -24,11 +29,22 @@ double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+/// Processor time of all threads: steadier than the clock on a machine that others use too.
+double processor_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto value = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return value(usage.ru_utime) + value(usage.ru_stime);
+}
+
 struct Times {
   std::vector<double> forward;
   std::vector<double> backward;
   std::vector<double> update;
   std::vector<double> step;
+  std::vector<double> processor;
 };
 
 void report(const std::string& name, std::vector<double> times) {
@@ -39,6 +55,7 @@ void report(const std::string& name, std::vector<double> times) {
 
 void run_step(nn::SpatialMamba& model, train::AdamW& optimizer, const torch::Tensor& images,
               const torch::Tensor& labels, Times& times) {
+  const double processor_start = processor_seconds();
   const double start = seconds();
   const torch::Tensor loss = torch::nn::functional::cross_entropy(model->forward(images), labels);
   const double forward_done = seconds();
@@ -52,9 +69,10 @@ void run_step(nn::SpatialMamba& model, train::AdamW& optimizer, const torch::Ten
   times.backward.push_back(backward_done - forward_done);
   times.update.push_back(done - backward_done);
   times.step.push_back(done - start);
+  times.processor.push_back(processor_seconds() - processor_start);
 }
 
-/// Time of each operator and autograd node in one step, its callees' left out.
+/// Time of each operator and autograd node in one step, that of the operators it calls included.
 void print_profile(const std::function<void()>& step) {
   using namespace torch::autograd::profiler;
   prepareProfiler(ProfilerConfig(ProfilerState::KINETO), {torch::profiler::impl::ActivityType::CPU});
@@ -80,45 +98,91 @@ void print_profile(const std::function<void()>& step) {
   }
 }
 
-}  // namespace
+struct Options {
+  std::string variant = "tiny";
+  std::string precision = "fp32";
+  std::int64_t batch = 8;
+  std::int64_t size = 224;
+  int threads = available_cores();
+  int rounds = 5;
+  bool profile = false;
+  bool interactive = false;
+};
 
-int main(int argc, char** argv) {
-  const std::vector<std::string> words(argv + 1, argv + argc);
-  const auto word = [&](std::size_t i, const char* otherwise) {
-    return i < words.size() ? words[i] : otherwise;
-  };
-  const std::string variant = word(0, "tiny");
-  const std::int64_t batch = std::stoll(word(1, "8"));
-  const std::int64_t size = std::stoll(word(2, "224"));
-  at::set_num_threads(std::stoi(word(3, "2")));
-  const int rounds = std::stoi(word(4, "5"));
-  const std::string precision = word(5, "fp32");
+std::int64_t peak_megabytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss / 1024;
+}
 
-  Architecture architecture = architecture_of(variant);
-  architecture.drop_path_rate = 0.0;
-  nn::SpatialMamba model(
-      architecture,
-      nn::ModelOptions{.precision = precision == "bf16" ? nn::Precision::bf16 : nn::Precision::full});
+void measure(const Options& options, const std::function<void(Times&)>& step) {
+  Times warm_up;
+  step(warm_up);
+  Times times;
+  for (int i = 0; i < options.rounds; ++i) step(times);
+  fmt::print("{} batch {} {}x{} {} threads {} ({})\n", options.variant, options.batch, options.size,
+             options.size, options.threads, options.precision, kernels::name_of(kernels::default_isa()));
+  report("forward", times.forward);
+  report("backward", times.backward);
+  report("update", times.update);
+  report("step", times.step);
+  report("processor", times.processor);
+  fmt::print("peak resident memory {} MB\n", peak_megabytes());
+  if (options.profile) print_profile([&] { step(times); });
+}
+
+/// One step for each line "run" on standard input, so that a script can let several programs take turns.
+void serve(const std::function<void(Times&)>& step) {
+  fmt::print("ready\n");
+  std::fflush(stdout);
+  for (std::string line; std::getline(std::cin, line) && line == "run";) {
+    Times times;
+    step(times);
+    fmt::print("{}\n", times.step[0]);
+    std::fflush(stdout);
+  }
+  fmt::print("{{\"peak_rss_mb\": {}}}\n", peak_megabytes());
+}
+
+int run(const Options& options) {
+  at::set_num_threads(options.threads);
+  Architecture architecture = architecture_of(options.variant);
+  architecture.drop_path_rate = 0.0;  // every sample takes part in every branch
+  const nn::Precision precision = options.precision == "bf16" ? nn::Precision::bf16 : nn::Precision::full;
+  nn::SpatialMamba model(architecture, nn::ModelOptions{.precision = precision});
   nn::initialise(*model, 1);
   model->train();
   train::NamedTensors parameters;
   for (const auto& entry : model->named_parameters()) parameters.emplace_back(entry.key(), entry.value());
   train::AdamW optimizer(train::group_parameters(parameters), {});
-  const torch::Tensor images = torch::randn({batch, architecture.in_channels, size, size});
-  const torch::Tensor labels = torch::randint(architecture.num_classes, {batch});
+  const torch::Tensor images =
+      torch::randn({options.batch, architecture.in_channels, options.size, options.size});
+  const torch::Tensor labels = torch::randint(architecture.num_classes, {options.batch});
+  const auto step = [&](Times& times) { run_step(model, optimizer, images, labels, times); };
+  options.interactive ? serve(step) : measure(options, step);
+  return 0;
+}
 
-  Times warm_up;
-  run_step(model, optimizer, images, labels, warm_up);
-  Times times;
-  for (int i = 0; i < rounds; ++i) run_step(model, optimizer, images, labels, times);
-  fmt::print("{} batch {} {}x{} {} threads {} ({})\n", variant, batch, size, size, at::get_num_threads(),
-             precision, kernels::name_of(kernels::default_isa()));
-  report("forward", times.forward);
-  report("backward", times.backward);
-  report("update", times.update);
-  report("step", times.step);
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  fmt::print("peak resident memory {} MB\n", usage.ru_maxrss / 1024);
-  if (word(6, "") == "profile") print_profile([&] { run_step(model, optimizer, images, labels, times); });
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app("Times one training step: forward, backward, clip, AdamW");
+  app.add_option("--variant", options.variant)->capture_default_str();
+  app.add_option("--precision", options.precision)
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--batch", options.batch)->capture_default_str();
+  app.add_option("--size", options.size)->capture_default_str();
+  app.add_option("--threads", options.threads)->capture_default_str();
+  app.add_option("--rounds", options.rounds)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_flag("--profile", options.profile, "then one step more, by operator");
+  app.add_flag("--interactive", options.interactive, "a step for each line 'run' on standard input");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    return run(options);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 1;
+  }
 }

@@ -44,8 +44,8 @@ class LinearResidual : public torch::autograd::Function<LinearResidual> {
     ctx->save_for_backward({x, weight, scale.value_or(torch::Tensor())});
     keep(ctx, compute);
     if (!scale) return product(x, weight, {.residual = residual}, *compute);
-    const torch::Tensor branch = product(x, weight, {}, *compute);
-    return branch.mul_(per_sample(*scale, branch)).add_(residual);
+    torch::Tensor branch = product(x, weight, {}, *compute);
+    return at::addcmul_out(branch, residual, branch, per_sample(*scale, branch));
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {

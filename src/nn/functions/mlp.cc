@@ -45,8 +45,8 @@ class MlpResidual : public torch::autograd::Function<MlpResidual> {
     }
     const torch::Tensor& activated = with_gradient ? epilogue.activated : hidden;
     if (!scale) return product(activated, fc2_weight, {.bias = fc2_bias, .residual = x}, *compute);
-    const torch::Tensor branch = product(activated, fc2_weight, {.bias = fc2_bias}, *compute);
-    return branch.mul_(per_sample(*scale, branch)).add_(x);
+    torch::Tensor branch = product(activated, fc2_weight, {.bias = fc2_bias}, *compute);
+    return at::addcmul_out(branch, x, branch, per_sample(*scale, branch));
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
