@@ -13,7 +13,7 @@ program=build/release/spatialmamba
 
 say() { printf '\n== %s\n' "$*"; }
 
-say "Training on 60,000 real images (about 8 minutes on 2 cores)"
+say "Training on 60,000 real images (about 6 minutes on 2 cores)"
 "$program" train --config configs/fashion_mnist.yaml --data "$data" --out "$out" --force
 
 say "Evaluating on the 10,000 test images"

@@ -3,10 +3,11 @@
 program, taking turns in one run. Prints one table: minimum and median of each candidate, ratios of the minima to the faster
 of PyTorch's two fp32 layouts, peak memory.
 
-    python3 bench/peers/train_step.py --ours build/release/bench/train_step
+    python3 -m venv peers && peers/bin/pip install -r bench/peers/requirements.txt
+    peers/bin/python bench/peers/train_step.py --ours build/release/bench/bench_train_step
 
-Every candidate is its own process, and only one computes at a time (A B C ... A B C ...). A clean agreement of losses is
-checked first: the same generated weights and input through PyTorch and ours.
+Every candidate is its own process, and only one computes at a time (A B C ... A B C ...). Weights and inputs are random:
+this measures speed and memory; that both compute the same function is what the golden tests are for.
 """
 import argparse
 import json
