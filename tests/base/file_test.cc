@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "support/temporary_folder.h"
 
 namespace spatialmamba {
 namespace {
@@ -33,22 +34,15 @@ std::string message_of(F&& action) {
 
 class File : public Test {
  protected:
-  File() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "spatialmamba-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) fail("{}: cannot be made", pattern);
-    folder_ = pattern;
-  }
-  ~File() override {
-    std::filesystem::permissions(folder_, std::filesystem::perms::owner_all);
-    std::filesystem::remove_all(folder_);
-  }
+  ~File() override { std::filesystem::permissions(folder_, std::filesystem::perms::owner_all); }
 
   std::size_t files_in_folder() const {
     const std::filesystem::directory_iterator entries(folder_);
     return static_cast<std::size_t>(std::distance(begin(entries), end(entries)));
   }
 
-  path folder_;
+  test::TemporaryFolder temporary_;
+  const path folder_ = temporary_.path();
 };
 
 /// Files of this process may not grow beyond `bytes` while one lives: a full disk for a user without rights.
