@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
+#include "cli/dataset_verbs.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "data/dataset.h"
@@ -76,7 +77,16 @@ Run add_dataset(CLI::App& app) {
   images->add_option("--count", options->count, "How many, drawn by the seed")->capture_default_str();
   add_seed(*images, options->seed);
   add_json(*images, options->json);
-  return [options] { export_images(*options); };
+  CLI::App* scenes = app.add_subcommand(
+      "fashion-scenes", "Compose pictures of several garments, with label maps and COCO instances");
+  const Run write_scenes = add_fashion_scenes(*scenes);
+  return [options, images, write_scenes] {
+    if (images->parsed()) {
+      export_images(*options);
+    } else {
+      write_scenes();
+    }
+  };
 }
 
 }  // namespace spatialmamba::cli

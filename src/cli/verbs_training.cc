@@ -32,7 +32,7 @@ std::span<const Verb> verbs() {
        "spatialmamba info --variant tiny --size 224", add_info},
       {"convert", "Weights from one format into another: .pth, .safetensors",
        "spatialmamba convert tiny.pth tiny.safetensors", add_convert},
-      {"dataset", "Pictures out of a data set",
+      {"dataset", "Make data: pictures out of a data set, scenes of garments",
        "spatialmamba dataset images --data /usr/share/datasets/fashion-mnist --count 12 --out images",
        add_dataset},
       {"doctor", "What this machine and this build can do, and what is missing", "spatialmamba doctor",
