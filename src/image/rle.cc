@@ -91,26 +91,45 @@ std::pair<std::uint64_t, std::uint64_t> overlap(const Rle& first, const Rle& sec
 
 }  // namespace
 
+Rle encode_part(std::span<const std::uint8_t> mask, const Rect& part, std::uint32_t height,
+                std::uint32_t width) {
+  const auto rows = static_cast<std::size_t>(part.height);
+  const auto columns = static_cast<std::size_t>(part.width);
+  if (mask.size() != rows * columns) {
+    fail("a mask of {}x{} needs {} pixels, not {}", rows, columns, rows * columns, mask.size());
+  }
+  if (!mask.empty()) require_inside(static_cast<int>(width), static_cast<int>(height), part);
+  Rle rle{height, width, {}};
+  bool value = false;
+  std::uint64_t begin = 0;  // of the run under way
+  const auto turn = [&](std::uint64_t at) {
+    rle.counts.push_back(static_cast<std::uint32_t>(at - begin));
+    begin = at;
+    value = !value;
+  };
+  for (std::size_t x = 0; x < columns && rows > 0; ++x) {
+    const std::uint64_t top =
+        (static_cast<std::uint64_t>(part.left) + x) * height + static_cast<std::uint64_t>(part.top);
+    // Between two columns of the part there may be pixels outside it.
+    if (value && rows < height) turn(top - height + rows);
+    for (std::size_t y = 0; y < rows; ++y) {
+      if ((mask[y * columns + x] != 0) != value) turn(top + y);
+    }
+  }
+  // The last run of ones ends with the part, or with the picture.
+  const std::uint64_t right = static_cast<std::uint64_t>(part.left) + columns;
+  const std::uint64_t end =
+      rows < height ? (right - 1) * height + static_cast<std::uint64_t>(part.top) + rows : right * height;
+  if (value && end < pixels(height, width)) turn(end);
+  rle.counts.push_back(static_cast<std::uint32_t>(pixels(height, width) - begin));
+  return rle;
+}
+
 Rle encode_mask(std::span<const std::uint8_t> mask, std::uint32_t height, std::uint32_t width) {
   if (mask.size() != pixels(height, width)) {
     fail("a mask of {}x{} needs {} pixels, not {}", height, width, pixels(height, width), mask.size());
   }
-  Rle rle{height, width, {}};
-  bool value = false;
-  std::uint32_t run = 0;
-  for (std::size_t x = 0; x < width; ++x) {
-    for (std::size_t at = x; at < mask.size(); at += width) {
-      const bool set = mask[at] != 0;
-      if (set != value) {
-        rle.counts.push_back(run);
-        run = 0;
-        value = set;
-      }
-      ++run;
-    }
-  }
-  rle.counts.push_back(run);
-  return rle;
+  return encode_part(mask, {0, 0, static_cast<int>(width), static_cast<int>(height)}, height, width);
 }
 
 void require_complete(const Rle& rle) {

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "image/image.h"
+
 namespace spatialmamba::image {
 
 /// A binary mask as COCO stores it: lengths of runs of zeros and ones in turns, zeros first, down the columns
@@ -30,6 +32,9 @@ struct XywhBox {
 
 /// mask [height][width], zero or not, row by row.
 Rle encode_mask(std::span<const std::uint8_t> mask, std::uint32_t height, std::uint32_t width);
+/// The same for a mask of the rectangle `part` of a picture; everything outside is zero.
+Rle encode_part(std::span<const std::uint8_t> mask, const Rect& part, std::uint32_t height,
+                std::uint32_t width);
 /// 0 and 1, row by row. Throws Error when the runs do not add up to height x width.
 std::vector<std::uint8_t> decode_mask(const Rle& rle);
 

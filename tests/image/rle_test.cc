@@ -122,6 +122,28 @@ TEST(Rle, RandomMasksSurviveTheWayThereAndBack) {
   }
 }
 
+TEST(Rle, APartIsThePictureWithZerosAroundIt) {
+  Random random(2);
+  for (int trial = 0; trial < 500; ++trial) {
+    const auto height = static_cast<int>(1 + random.below(9));
+    const auto width = static_cast<int>(1 + random.below(9));
+    Rect part{.left = static_cast<int>(random.below(width)), .top = static_cast<int>(random.below(height))};
+    part.width = static_cast<int>(1 + random.below(width - part.left));
+    part.height = static_cast<int>(1 + random.below(height - part.top));
+    std::vector<std::uint8_t> mask;
+    std::vector<std::uint8_t> picture(static_cast<std::size_t>(height * width));
+    for (int i = 0; i < part.width * part.height; ++i) {
+      mask.push_back(random.chance(0.7) ? 1 : 0);
+      const int at = (part.top + i / part.width) * width + part.left + i % part.width;
+      picture[static_cast<std::size_t>(at)] = mask.back();
+    }
+    const auto h = static_cast<std::uint32_t>(height);
+    const auto w = static_cast<std::uint32_t>(width);
+    EXPECT_EQ(encode_part(mask, part, h, w), encode_mask(picture, h, w));
+    EXPECT_EQ(decode_mask(encode_part(mask, part, h, w)), picture);
+  }
+}
+
 TEST(Rle, RefusesBrokenText) {
   EXPECT_THROW(rle_from_text("o", 2, 2), Error);     // ends within a number
   EXPECT_THROW(rle_from_text("\x01", 2, 2), Error);  // no digit
