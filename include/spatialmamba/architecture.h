@@ -77,6 +77,10 @@ struct WeightsMismatch {
 
 WeightsMismatch compare(const Architecture& architecture, const TensorMap& tensors);
 
+/// infer_architecture() of tensors that must then fit it as a whole. Throws Error with `source` in front and
+/// the full lists of compare().
+Architecture require_architecture(const TensorMap& tensors, const std::string& source);
+
 /// Elements of all trainable tensors, and of all others.
 std::int64_t count_parameters(const Architecture& architecture);
 std::int64_t count_buffers(const Architecture& architecture);

@@ -61,8 +61,11 @@ class Tensor {
   Tensor() = default;
   /// Zero-initialised storage of its own, 64-byte aligned.
   Tensor(DType dtype, Shape shape);
+  /// Where the bytes of a view come from.
+  enum class Backing : std::uint8_t { memory, mapped_file };
   /// Views bytes that `owner` keeps alive. `bytes` must equal the shape's size; throws Error otherwise.
-  Tensor(DType dtype, Shape shape, const std::byte* data, std::size_t bytes, std::shared_ptr<const void> owner);
+  Tensor(DType dtype, Shape shape, const std::byte* data, std::size_t bytes, std::shared_ptr<const void> owner,
+         Backing backing = Backing::memory);
 
   template <typename T>
   static Tensor from(Shape shape, const std::vector<T>& values);
@@ -87,6 +90,9 @@ class Tensor {
     require(dtype_of<T>());
     return reinterpret_cast<T*>(mutable_raw());
   }
+  /// Lets the system take back the memory of a tensor that views a mapped file, which is read again when it is
+  /// next needed. Nothing happens to others.
+  void drop_pages() const;
   /// A copy of the elements as T, which must be the element type.
   template <typename T>
   std::vector<T> values() const;
@@ -99,6 +105,7 @@ class Tensor {
   std::int64_t numel_ = 0;
   const std::byte* data_ = nullptr;
   bool own_storage_ = false;
+  Backing backing_ = Backing::memory;
   std::shared_ptr<const void> owner_;
 };
 

@@ -15,6 +15,19 @@
 #include "base/error.h"
 
 namespace spatialmamba {
+namespace {
+
+// A few tens of microseconds.
+constexpr int kAwakeRounds = 2000;
+
+/// Leaves the core to its other hardware thread for a moment.
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
 
 struct ThreadPool::State {
   std::vector<std::thread> workers;
@@ -24,11 +37,12 @@ struct ThreadPool::State {
   std::mutex mutex;
   std::condition_variable work_ready;
   std::condition_variable work_done;
-  std::uint64_t generation = 0;
-  bool stopping = false;
-  int busy = 0;
+  // Both change under the mutex, so that nobody sleeps through a change; reading needs none.
+  std::atomic<std::uint64_t> generation{0};
+  std::atomic<int> busy{0};
+  std::atomic<bool> stopping{false};
 
-  // The current job; written under the mutex before `generation` moves.
+  // The current job; written before `generation` moves.
   const RangeBody* body = nullptr;
   std::int64_t n = 0;
   std::int64_t chunk = 0;
@@ -38,7 +52,7 @@ struct ThreadPool::State {
   ~State() {
     {
       const std::lock_guard lock(mutex);
-      stopping = true;
+      stopping.store(true);
     }
     work_ready.notify_all();
     for (std::thread& worker : workers) worker.join();
@@ -58,17 +72,29 @@ struct ThreadPool::State {
     }
   }
 
+  /// Waits until `ready`: awake at first, since the next job of a network's many follows within microseconds
+  /// and waking a sleeper takes longer than most of them.
+  template <typename Ready>
+  void wait(std::condition_variable& signal, const Ready& ready) {
+    for (int i = 0; i < kAwakeRounds; ++i) {
+      if (ready()) return;
+      pause();
+    }
+    std::unique_lock lock(mutex);
+    signal.wait(lock, ready);
+  }
+
   void loop() {
     std::uint64_t seen = 0;
-    std::unique_lock lock(mutex);
     while (true) {
-      work_ready.wait(lock, [&] { return stopping || generation != seen; });
-      if (stopping) return;
-      seen = generation;
-      lock.unlock();
+      wait(work_ready, [&] { return stopping.load() || generation.load() != seen; });
+      if (stopping.load()) return;
+      seen = generation.load();
       work();
-      lock.lock();
-      if (--busy == 0) work_done.notify_one();
+      if (busy.fetch_sub(1) == 1) {
+        const std::lock_guard lock(mutex);
+        work_done.notify_one();
+      }
     }
   }
 
@@ -94,13 +120,12 @@ struct ThreadPool::State {
       n = items;
       chunk = std::max({grain, (items + ranges - 1) / ranges, std::int64_t{1}});
       next.store(0);
-      busy = static_cast<int>(workers.size());
-      ++generation;
+      busy.store(static_cast<int>(workers.size()));
+      generation.fetch_add(1);
     }
     work_ready.notify_all();
     work();
-    std::unique_lock lock(mutex);
-    work_done.wait(lock, [&] { return busy == 0; });
+    wait(work_done, [&] { return busy.load() == 0; });
   }
 };
 

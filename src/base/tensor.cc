@@ -1,5 +1,8 @@
 #include "spatialmamba/tensor.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <new>
 
 #include "base/error.h"
@@ -87,8 +90,8 @@ Tensor::Tensor(DType dtype, Shape shape) : dtype_(dtype), shape_(std::move(shape
 }
 
 Tensor::Tensor(DType dtype, Shape shape, const std::byte* data, std::size_t bytes,
-               std::shared_ptr<const void> owner)
-    : dtype_(dtype), shape_(std::move(shape)), data_(data), owner_(std::move(owner)) {
+               std::shared_ptr<const void> owner, Backing backing)
+    : dtype_(dtype), shape_(std::move(shape)), data_(data), backing_(backing), owner_(std::move(owner)) {
   numel_ = element_count(shape_);
   std::int64_t expected = 0;
   if (__builtin_mul_overflow(numel_, static_cast<std::int64_t>(size_of(dtype)), &expected) ||
@@ -100,6 +103,16 @@ Tensor::Tensor(DType dtype, Shape shape, const std::byte* data, std::size_t byte
 std::byte* Tensor::mutable_raw() {
   if (!own_storage_) fail("this tensor views a file and cannot be written");
   return const_cast<std::byte*>(data_);  // allocated by this class
+}
+
+void Tensor::drop_pages() const {
+  if (backing_ != Backing::mapped_file) return;
+  // Whole pages only: the first and the last one hold parts of the neighbours.
+  static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto address = reinterpret_cast<std::uintptr_t>(data_);
+  const std::uintptr_t begin = (address + page - 1) / page * page;
+  const std::uintptr_t end = (address + bytes()) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 void Tensor::require(DType wanted) const {

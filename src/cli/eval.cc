@@ -150,6 +150,7 @@ void eval(const Options& options) {
 Run add_eval(CLI::App& app) {
   auto options = std::make_shared<Options>();
   add_network(app, options->network);
+  add_backend(app, options->network);
   add_data(app, options->data)->required();
   add_card(app, options->card);
   add_batch(app, options->batch);

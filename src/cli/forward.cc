@@ -16,7 +16,6 @@ struct Options {
   NetworkOptions network;
   std::filesystem::path input;
   std::filesystem::path output;
-  std::string backend = "torch";
   bool all = false;
   bool json = false;
 };
@@ -66,9 +65,7 @@ Run add_forward(CLI::App& app) {
   app.add_option("-o,--output", options->output, "Where every stage's output is written (.safetensors)")
       ->required()
       ->type_name("FILE");
-  app.add_option("--backend", options->backend, "What computes: torch")
-      ->check(CLI::IsMember({"torch"}))
-      ->option_text("torch");
+  add_backend(app, options->network);
   app.add_flag("--all", options->all, "Also every block and the last norm");
   add_json(app, options->json);
   return [options] { forward(*options); };

@@ -177,6 +177,7 @@ Run add_predict(CLI::App& app) {
                  "Files, folders, patterns such as '*.jpg', or - for standard input")
       ->required();
   add_network(app, options->network);
+  add_backend(app, options->network);
   add_card(app, options->card);
   app.add_option("--top", options->top, "How many answers per picture (default: 5)")
       ->check(CLI::PositiveNumber)

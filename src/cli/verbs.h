@@ -41,6 +41,7 @@ struct Component {
 /// Components beyond those that every build has.
 std::vector<Component> training_components();
 
+Run add_bench(CLI::App& app);
 Run add_convert(CLI::App& app);
 Run add_dataset(CLI::App& app);
 Run add_doctor(CLI::App& app);

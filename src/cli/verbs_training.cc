@@ -30,6 +30,8 @@ std::span<const Verb> verbs() {
        "spatialmamba visualize states --weights tiny.pth --image photo.jpg --out states.png", add_visualize},
       {"info", "Parameters, FLOPs, memory and layers of a model or a weights file",
        "spatialmamba info --variant tiny --size 224", add_info},
+      {"bench", "How fast the engine runs a model here: latency, throughput, layer by layer",
+       "spatialmamba bench --variant tiny --threads 2 --precision bf16 --layers", add_bench},
       {"convert", "Weights from one format into another: .pth, .safetensors",
        "spatialmamba convert tiny.pth tiny.safetensors", add_convert},
       {"dataset", "Make data: pictures out of a data set, scenes of garments",
@@ -57,7 +59,7 @@ std::vector<Component> training_components() {
   const bool has_fashion = std::filesystem::exists(fashion / "train-images-idx3-ubyte.gz");
   return {{.name = "LibTorch",
            .found = TORCH_VERSION,
-           .purpose = "train, eval, predict, forward, visualize",
+           .purpose = "train, eval, visualize, forward in fp64",
            .advice = "run ./setup"},
           {.name = "OpenCV", .found = CV_VERSION, .purpose = "drawing", .advice = "run ./setup"},
           {.name = "Fashion-MNIST",

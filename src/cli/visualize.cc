@@ -85,7 +85,9 @@ draw::HeatMapRow row_of(const StateMaps& states, const std::vector<std::int64_t>
 }
 
 void visualize_states(const StatesOptions& options) {
-  const Network network = Network::open(options.network);
+  NetworkOptions how = options.network;
+  how.backend = Backend::torch;  // which alone keeps the states
+  const Network network = Network::open(how);
   const ModelCard card =
       model_card(network.architecture(), network.metadata(), options.network.weights.string(), options.card);
   const image::InputFormat& format = card.transform.format;

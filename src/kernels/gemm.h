@@ -14,7 +14,7 @@ namespace spatialmamba::kernels {
 /// adds the exact products up in float. Doubles are always multiplied in full.
 enum class Multiply { full, bf16 };
 
-enum class GemmActivation { none, relu, gelu };
+enum class GemmActivation { none, relu, gelu, silu };
 
 /// Working memory of matrix products: aligned buffers that a call borrows and gives back, kept until the
 /// scratch dies, so that repeated calls allocate nothing. Threads may share one.

@@ -254,6 +254,7 @@ void sum_columns(const T* HWY_RESTRICT source, std::int64_t stride, std::int64_t
 template <class D>
 HWY_INLINE hn::Vec<D> activated(D d, GemmActivation activation, hn::Vec<D> value) {
   if (activation == GemmActivation::gelu) return gelu(d, value);
+  if (activation == GemmActivation::silu) return silu(d, value);
   return hn::IfThenElse(hn::Lt(value, hn::Zero(d)), hn::Zero(d), value);  // NaN stays NaN
 }
 

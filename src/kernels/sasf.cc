@@ -11,7 +11,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "kernels/dispatch.h"
-#include "kernels/stencil_rows-inl.h"
+#include "kernels/sasf_stencil-inl.h"
 #include "kernels/vector_math-inl.h"
 
 #ifndef SPATIALMAMBA_KERNELS_SASF_SHARED
@@ -68,45 +68,9 @@ HWY_BEFORE_NAMESPACE();
 namespace spatialmamba::kernels::HWY_NAMESPACE {
 namespace {
 
-// The taps of one vector of channels. Those of a dilation: three above, two beside, three below the centre.
-template <class D, typename T>
-struct Taps {
-  D d;
-  const T* taps;
-  std::int64_t stride;
-
-  HWY_INLINE hn::Vec<D> operator[](int k) const { return hn::LoadU(d, taps + k * stride); }
-  HWY_INLINE hn::Vec<D> above(int dilation, int i) const { return (*this)[1 + 8 * (dilation / 2) + i]; }
-  HWY_INLINE hn::Vec<D> beside(int dilation, int i) const { return (*this)[4 + 8 * (dilation / 2) + i]; }
-  HWY_INLINE hn::Vec<D> below(int dilation, int i) const { return (*this)[6 + 8 * (dilation / 2) + i]; }
-};
-
-template <int kDilation, class D, typename T>
-HWY_INLINE void add_dilation(D d, const Taps<D, T>& taps, PackedPlane<T>& states, std::int64_t y,
-                             std::int64_t at, BlockSums<D>& sums) {
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const T* above = states.row(std::max<std::int64_t>(y - kDilation, 0), lanes) + at;
-  const T* below = states.row(std::min<std::int64_t>(y + kDilation, states.height() - 1), lanes) + at;
-  add_row<kDilation>(d, above, taps.above(kDilation, 0), taps.above(kDilation, 1), taps.above(kDilation, 2),
-                     sums);
-  add_sides<kDilation>(d, states.row(y, lanes) + at, taps.beside(kDilation, 0), taps.beside(kDilation, 1),
-                       sums);
-  add_row<kDilation>(d, below, taps.below(kDilation, 0), taps.below(kDilation, 1), taps.below(kDilation, 2),
-                     sums);
-}
-
-// The fusion of a block of pixels from x on.
-template <class D, typename T>
-HWY_INLINE BlockSums<D> fuse_block(D d, const Taps<D, T>& taps, PackedPlane<T>& states, std::int64_t y,
-                                   std::int64_t x) {
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  BlockSums<D> sums = load_block(d, states.row(y, lanes) + x * lanes);
-  const auto centre = taps[0];
-  for (auto& sum : sums.at) sum = hn::Mul(sum, centre);
-  add_dilation<1>(d, taps, states, y, x * lanes, sums);
-  add_dilation<3>(d, taps, states, y, x * lanes, sums);
-  add_dilation<5>(d, taps, states, y, x * lanes, sums);
-  return sums;
+template <typename T>
+HWY_INLINE FusionRows<T> rows_around(std::int64_t y, std::int64_t lanes, PackedPlane<T>& states) {
+  return {y, states.height(), [&](std::int64_t row) { return states.row(row, lanes); }};
 }
 
 template <class D, typename T>
@@ -121,10 +85,12 @@ void fuse_item(const SasfInput<T>& in, const SasfItem& item, SasfScratch<T>& scr
   const std::int64_t first = item.image * in.height * in.width;
   for_vectors<T>(item.channels.begin, item.channels.end, [&](auto d, std::int64_t c) HWY_ATTR {
     pack_states(d, in, item.image, c, scratch.states);
+    const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
     const Taps<decltype(d), T> taps{d, in.taps + c, in.channels};
     for (std::int64_t y = 0; y < in.height; ++y) {
+      const FusionRows<T> rows = rows_around(y, lanes, scratch.states);
       for (std::int64_t x0 = 0; x0 < in.width; x0 += kStencilBlock) {
-        const auto sums = fuse_block(d, taps, scratch.states, y, x0);
+        const auto sums = fuse_block(d, taps, rows, x0);
         store_block(sums, x0, in.width, [&](std::int64_t x, auto s) HWY_ATTR {
           const std::int64_t token = first + y * in.width + x;
           auto value = s;
@@ -288,8 +254,9 @@ template <class D, typename T>
 HWY_INLINE void add_to_dc(D d, const Taps<D, T>& taps, const SasfInput<T>& in, const T* dout,
                           SasfScratch<T>& scratch) {
   for (std::int64_t y = 0; y < in.height; ++y) {
+    const FusionRows<T> rows = rows_around(y, static_cast<std::int64_t>(hn::Lanes(d)), scratch.states);
     for (std::int64_t x0 = 0; x0 < in.width; x0 += kStencilBlock) {
-      const auto sums = fuse_block(d, taps, scratch.states, y, x0);
+      const auto sums = fuse_block(d, taps, rows, x0);
       store_block(sums, x0, in.width, [&](std::int64_t x, auto s) HWY_ATTR {
         const std::int64_t pixel = y * in.width + x;
         T* lanes = scratch.dc.data() + pixel * kMostLanes;

@@ -165,6 +165,20 @@ WeightsMismatch compare(const Architecture& architecture, const TensorMap& tenso
   return mismatch;
 }
 
+Architecture require_architecture(const TensorMap& tensors, const std::string& source) {
+  Architecture architecture;
+  try {
+    architecture = infer_architecture(tensors);
+  } catch (const Error& error) {
+    fail("{}: {}", source, error.what());
+  }
+  const WeightsMismatch mismatch = compare(architecture, tensors);
+  if (!mismatch.empty()) {
+    fail("{}: the weights do not fit model {}\n{}", source, architecture.variant, mismatch.describe());
+  }
+  return architecture;
+}
+
 std::string WeightsMismatch::describe() const {
   std::string text;
   append_list(text, "missing", missing);

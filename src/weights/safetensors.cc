@@ -46,7 +46,7 @@ void require_exact_cover(const std::vector<SafetensorsEntry>& entries, std::uint
 }
 
 Tensor tensor_of(const SafetensorsEntry& entry, std::span<const std::byte> data,
-                 const std::shared_ptr<const void>& owner) {
+                 const Source& source) {
   const auto [begin, end] = entry.offsets;
   if (begin > end || end > data.size()) {
     fail("'{}' lies at bytes {} to {} of {} bytes of data", entry.name, begin, end, data.size());
@@ -57,10 +57,11 @@ Tensor tensor_of(const SafetensorsEntry& entry, std::span<const std::byte> data,
     fail("'{}' of shape {} and type {} needs {} bytes, found {}", entry.name, to_string(entry.shape),
          entry.dtype, expected, end - begin);
   }
-  return view_or_copy(dtype, entry.shape, data.subspan(begin, end - begin), owner);
+  return view_or_copy(dtype, entry.shape, data.subspan(begin, end - begin), source.owner, source.backing);
 }
 
-Weights parse(std::span<const std::byte> bytes, const std::shared_ptr<const void>& owner) {
+Weights parse(const Source& source) {
+  const std::span<const std::byte> bytes = source.bytes;
   if (bytes.size() < kLengthBytes) fail("too short: {} bytes", bytes.size());
   const std::uint64_t length = header_length(bytes);
   if (length > kMaxSafetensorsHeader)
@@ -75,7 +76,7 @@ Weights parse(std::span<const std::byte> bytes, const std::shared_ptr<const void
   Weights weights;
   weights.metadata = std::move(header.metadata);
   for (const SafetensorsEntry& entry : header.entries) {
-    weights.tensors.add(entry.name, tensor_of(entry, data, owner));
+    weights.tensors.add(entry.name, tensor_of(entry, data, source));
   }
   return weights;
 }
@@ -89,7 +90,7 @@ bool looks_like_safetensors(std::span<const std::byte> bytes) {
 
 Weights parse_safetensors(const Source& source) {
   try {
-    return parse(source.bytes, source.owner);
+    return parse(source);
   } catch (const Error& error) {
     fail_in(source.name, "not a valid safetensors file: {}", error.what());
   }

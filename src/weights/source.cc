@@ -9,7 +9,7 @@ namespace spatialmamba {
 Source open_source(const std::filesystem::path& path) {
   std::shared_ptr<const MappedFile> file = MappedFile::open(path);
   const std::span<const std::byte> bytes = file->bytes();
-  return {path.string(), bytes, std::move(file)};
+  return {path.string(), bytes, std::move(file), Tensor::Backing::mapped_file};
 }
 
 std::string printable(std::string_view text) {
@@ -33,9 +33,9 @@ bool is_aligned(const std::byte* data, DType dtype) {
 }
 
 Tensor view_or_copy(DType dtype, Shape shape, std::span<const std::byte> bytes,
-                    const std::shared_ptr<const void>& owner) {
+                    const std::shared_ptr<const void>& owner, Tensor::Backing backing) {
   if (is_aligned(bytes.data(), dtype)) {
-    return {dtype, std::move(shape), bytes.data(), bytes.size(), owner};
+    return {dtype, std::move(shape), bytes.data(), bytes.size(), owner, backing};
   }
   Tensor copy(dtype, std::move(shape));
   if (copy.bytes() != bytes.size()) {

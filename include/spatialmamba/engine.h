@@ -1,0 +1,118 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "spatialmamba/architecture.h"
+#include "spatialmamba/tensor.h"
+#include "spatialmamba/weights.h"
+
+namespace spatialmamba {
+
+/// How matrix products are formed: in single precision, or with both factors rounded to bfloat16 and the
+/// products summed in single precision. Scan states, exponentials and normalisation are always fp32.
+enum class EnginePrecision { fp32, bf16 };
+
+struct ModelOptions {
+  EnginePrecision precision = EnginePrecision::fp32;
+  /// "scalar", "sse4", "avx2", "avx512", "avx512bf16", "amx", "neon"; empty: SPATIALMAMBA_ISA, or else the
+  /// strongest that this machine has.
+  std::string isa = {};
+  /// Which entry of the file, e.g. "model_ema"; see read_weights().
+  std::string key = {};
+};
+
+/// A Spatial-Mamba classifier with its weights folded and packed for one instruction set. Immutable and cheap
+/// to copy: any number of sessions, in any number of threads, may share one.
+class Model {
+ public:
+  /// Reads .safetensors or .pth. Throws Error naming the file when it is not such a file or holds other
+  /// tensors than a Spatial-Mamba classifier's, or values that are not finite; UsageError for an unknown
+  /// instruction set.
+  static Model load(const std::filesystem::path& path, const ModelOptions& options = {});
+  /// The same from tensors in memory; `source` stands for them in messages. options.key is not used.
+  static Model build(const Weights& weights, const ModelOptions& options = {},
+                     const std::string& source = "the weights");
+
+  const Architecture& architecture() const;
+  /// What the file says about itself.
+  const std::map<std::string, std::string>& metadata() const;
+  EnginePrecision precision() const;
+  /// The instruction set that was chosen.
+  std::string_view isa() const;
+  /// Bytes of the packed weights.
+  std::int64_t weight_bytes() const;
+
+ private:
+  friend class Session;
+  struct Implementation;
+  explicit Model(std::shared_ptr<const Implementation> implementation)
+      : implementation_(std::move(implementation)) {}
+
+  std::shared_ptr<const Implementation> implementation_;
+};
+
+/// Normalised images, row-major.
+struct ImageBatch {
+  enum class Layout { nhwc, nchw };
+
+  const float* data = nullptr;  ///< count * height * width * in_channels values
+  std::int64_t count = 0;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  Layout layout = Layout::nhwc;
+};
+
+struct SessionOptions {
+  /// 0: as many as the process may use cores.
+  int threads = 0;
+};
+
+/// What one step of a forward pass took.
+struct StepTime {
+  std::string layer;   ///< "layers.0.blocks.1.self_attention.in_proj"
+  std::string kernel;  ///< which of the engine's kernels ran: "linear", "depthwise", "scan", "fusion" …
+  double seconds = 0.0;
+  double flops = 0.0;  ///< multiplications and additions of the layer's definition
+  double bytes = 0.0;  ///< read and written at least: inputs, outputs and weights, once each
+};
+
+/// Runs a model: owns threads and working memory. Calls of one session must not overlap; different sessions
+/// are independent. Nothing is allocated for a size of batch and image that the session has seen before. The
+/// result is the same in every run with the same number of threads, and within rounding for any number.
+class Session {
+ public:
+  explicit Session(Model model, const SessionOptions& options = {});
+  ~Session();
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+
+  const Model& model() const;
+  int threads() const;
+
+  /// Logits [count, num_classes], valid until the next call. Images may have any size. Throws Error for an
+  /// empty batch, and when memory does not suffice.
+  std::span<const float> logits(const ImageBatch& images);
+
+  /// What the network computes on the way: patch_embed, layers.0 … (N, H, W, C; of each stage, after its
+  /// downsampling), pooled (N, C), logits (N, num_classes), all F32. With `all` also layers.0.blocks.0 … and
+  /// norm (N, H*W, C).
+  TensorMap stages(const ImageBatch& images, bool all = false);
+
+  /// Runs once and says where the time went, step by step.
+  std::vector<StepTime> profile(const ImageBatch& images);
+
+  /// Bytes of working memory held now.
+  std::int64_t working_bytes() const;
+
+ private:
+  struct Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace spatialmamba

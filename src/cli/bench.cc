@@ -1,0 +1,375 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <iostream>
+#include <map>
+#include <memory>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "cli/measure.h"
+#include "cli/network.h"
+#include "cli/verbs.h"
+#include "model/initialise.h"
+#include "spatialmamba/engine.h"
+
+namespace spatialmamba::cli {
+namespace {
+
+struct Options {
+  NetworkOptions network;
+  std::string shape;
+  std::vector<std::int64_t> batches;
+  std::vector<int> thread_counts;
+  std::filesystem::path input;
+  double seconds = 3.0;
+  int runs = 10;
+  bool layers = false;
+  bool check = false;
+  bool interactive = false;
+  bool json = false;
+};
+
+/// A batch in memory, NCHW, and what is known of its logits.
+struct Input {
+  Shape shape;
+  std::vector<float> pixels;
+  std::vector<float> expected;  ///< logits, or empty
+
+  ImageBatch batch() const {
+    return {.data = pixels.data(),
+            .count = shape[0],
+            .height = shape[2],
+            .width = shape[3],
+            .layout = ImageBatch::Layout::nchw};
+  }
+};
+
+/// A model, and how long it took to have it.
+struct Loaded {
+  Model model;
+  double import_seconds;
+  double load_seconds;
+};
+
+Shape parse_shape(const std::string& text, std::int64_t channels) {
+  Shape shape;
+  const char* at = text.data();
+  const char* const end = text.data() + text.size();
+  while (at < end) {
+    std::int64_t size = 0;
+    const auto [next, error] = std::from_chars(at, end, size);
+    if (error != std::errc() || size < 1 || (next != end && *next != 'x')) break;
+    shape.push_back(size);
+    at = next == end ? end : next + 1;
+  }
+  constexpr std::int64_t kMostValues = std::int64_t{1} << 33;
+  if (at != end || shape.size() != 4 || shape[1] != channels || element_count(shape) > kMostValues) {
+    fail_usage("--shape '{}': expected BATCHx{}xHEIGHTxWIDTH such as 1x{}x224x224", text, channels, channels);
+  }
+  return shape;
+}
+
+Input random_input(const Shape& shape, std::uint64_t seed) {
+  Input input{.shape = shape,
+              .pixels = std::vector<float>(static_cast<std::size_t>(element_count(shape))),
+              .expected = {}};
+  Random random(seed);
+  for (float& value : input.pixels) value = static_cast<float>(random.uniform(-2.0, 2.0));
+  return input;
+}
+
+Input read_input(const std::filesystem::path& path, std::int64_t channels) {
+  const Weights file = read_safetensors(path);
+  const Tensor* images = file.tensors.find("input");
+  if (images == nullptr || images->shape().size() != 4 || images->shape()[1] != channels ||
+      images->numel() == 0) {
+    fail("{}: expected a tensor 'input' of shape [N, {}, H, W]", path.string(), channels);
+  }
+  Input input{.shape = images->shape(), .pixels = images->values<float>(), .expected = {}};
+  if (const Tensor* logits = file.tensors.find("logits"); logits != nullptr) {
+    input.expected = logits->values<float>();
+  }
+  return input;
+}
+
+Input make_input(const Options& options, const Architecture& architecture) {
+  if (!options.input.empty()) return read_input(options.input, architecture.in_channels);
+  const std::string shape =
+      options.shape.empty() ? fmt::format("1x{}x224x224", architecture.in_channels) : options.shape;
+  return random_input(parse_shape(shape, architecture.in_channels), options.network.seed);
+}
+
+Loaded load(const NetworkOptions& options) {
+  const ModelOptions how{
+      .precision = options.precision == Precision::bf16 ? EnginePrecision::bf16 : EnginePrecision::fp32,
+      .key = options.ema ? "model_ema" : ""};
+  const double import_seconds = process_age();
+  const double start = now();
+  if (options.weights.empty()) {
+    const Architecture architecture = architecture_of(options.variant);
+    Model model = Model::build({initial_weights(architecture, options.seed), {}}, how, options.variant);
+    return {std::move(model), import_seconds, now() - start};
+  }
+  Model model = Model::load(options.weights, how);
+  return {std::move(model), import_seconds, now() - start};
+}
+
+/// max|a-b| / max|b|.
+double relative_deviation(std::span<const float> actual, std::span<const float> expected) {
+  if (actual.size() != expected.size()) return INFINITY;
+  double difference = 0.0;
+  double largest = 0.0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    difference =
+        std::max(difference, std::abs(static_cast<double>(actual[i]) - static_cast<double>(expected[i])));
+    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
+  }
+  return difference / largest;
+}
+
+void print_line(const nlohmann::ordered_json& json) {
+  fmt::print("{}\n", json.dump());
+  std::fflush(stdout);
+}
+
+/// Speaks with a harness that lets candidates take turns: one JSON value a line.
+void converse(const Options& options) {
+  const Loaded loaded = load(options.network);
+  Session session(loaded.model, {.threads = options.network.threads});
+  const Input input = make_input(options, loaded.model.architecture());
+  const double start = now();
+  const auto logits = session.logits(input.batch());
+  const double first = now() - start;
+  nlohmann::ordered_json ready{{"import_s", loaded.import_seconds},
+                               {"load_s", loaded.load_seconds},
+                               {"first_s", first},
+                               {"total_s", process_age()},
+                               {"rel_err", nullptr}};
+  if (!input.expected.empty()) ready["rel_err"] = relative_deviation(logits, input.expected);
+  print_line(ready);
+  for (std::string line; std::getline(std::cin, line);) {
+    if (line == "end") break;
+    int count = 0;
+    const std::string number = line.starts_with("run ") ? line.substr(4) : "";
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), count);
+    if (error != std::errc() || end != number.data() + number.size() || count < 1) {
+      fail("standard input: expected 'run N' or 'end', found '{}'", line.substr(0, 80));
+    }
+    auto seconds = nlohmann::ordered_json::array();
+    for (int i = 0; i < count; ++i) {
+      const double begin = now();
+      session.logits(input.batch());
+      seconds.push_back(now() - begin);
+    }
+    print_line(seconds);
+  }
+  print_line({{"peak_rss_mb", peak_rss_mb()}});
+}
+
+nlohmann::ordered_json as_json(const Latency& latency, std::int64_t batch, int threads) {
+  return {{"batch", batch},
+          {"threads", threads},
+          {"runs", latency.sorted.size()},
+          {"min_ms", 1e3 * latency.minimum()},
+          {"median_ms", 1e3 * latency.quantile(0.5)},
+          {"p90_ms", 1e3 * latency.quantile(0.9)},
+          {"p99_ms", 1e3 * latency.quantile(0.99)},
+          {"images_per_second", static_cast<double>(batch) / latency.minimum()}};
+}
+
+nlohmann::ordered_json layers_json(Session& session, const ImageBatch& images, const MachinePeaks& peaks) {
+  // The fastest of a few passes, step by step: each is short enough to be disturbed.
+  constexpr int kPasses = 20;
+  session.profile(images);
+  std::vector<StepTime> best = session.profile(images);
+  for (int i = 0; i < kPasses; ++i) {
+    const std::vector<StepTime> again = session.profile(images);
+    for (std::size_t k = 0; k < best.size(); ++k)
+      best[k].seconds = std::min(best[k].seconds, again[k].seconds);
+  }
+  auto rows = nlohmann::ordered_json::array();
+  for (const StepTime& step : best) {
+    rows.push_back({{"layer", step.layer},
+                    {"kernel", step.kernel},
+                    {"ms", 1e3 * step.seconds},
+                    {"gflops", 1e-9 * step.flops / step.seconds},
+                    {"gbytes_per_second", 1e-9 * step.bytes / step.seconds},
+                    {"share_of_gemm_peak", step.flops / step.seconds / peaks.gemm_flops},
+                    {"share_of_copy_peak", step.bytes / step.seconds / peaks.copy_bytes}});
+  }
+  return rows;
+}
+
+/// The steps of each kernel added up.
+nlohmann::ordered_json kernels_json(const nlohmann::ordered_json& layers, const MachinePeaks& peaks) {
+  struct Sum {
+    double seconds = 0.0;
+    double flops = 0.0;
+    double bytes = 0.0;
+  };
+  std::map<std::string, Sum> sums;
+  for (const auto& row : layers) {
+    Sum& sum = sums[row["kernel"].get<std::string>()];
+    const double seconds = 1e-3 * row["ms"].get<double>();
+    sum.seconds += seconds;
+    sum.flops += 1e9 * row["gflops"].get<double>() * seconds;
+    sum.bytes += 1e9 * row["gbytes_per_second"].get<double>() * seconds;
+  }
+  auto rows = nlohmann::ordered_json::array();
+  for (const auto& [kernel, sum] : sums) {
+    rows.push_back({{"kernel", kernel},
+                    {"ms", 1e3 * sum.seconds},
+                    {"gflops", 1e-9 * sum.flops / sum.seconds},
+                    {"gbytes_per_second", 1e-9 * sum.bytes / sum.seconds},
+                    {"share_of_gemm_peak", sum.flops / sum.seconds / peaks.gemm_flops},
+                    {"share_of_copy_peak", sum.bytes / sum.seconds / peaks.copy_bytes}});
+  }
+  return rows;
+}
+
+/// The largest difference from LibTorch's logits on the same input.
+double difference_from_torch(const Options& options, const Input& input, std::span<const float> logits) {
+  NetworkOptions how = options.network;
+  how.backend = Backend::torch;
+  how.precision = Precision::fp32;
+  const Tensor images = Tensor::from(input.shape, input.pixels);
+  return relative_deviation(logits, Network::open(how).stages(images, false).at("logits").values<float>());
+}
+
+nlohmann::ordered_json run(const Options& options) {
+  const Loaded loaded = load(options.network);
+  const Architecture& architecture = loaded.model.architecture();
+  const Input input = make_input(options, architecture);
+  nlohmann::ordered_json result{
+      {"variant", architecture.variant},
+      {"shape", input.shape},
+      {"precision", loaded.model.precision() == EnginePrecision::bf16 ? "bf16" : "fp32"},
+      {"isa", loaded.model.isa()},
+      {"load_ms", 1e3 * loaded.load_seconds},
+      {"weight_mb", 1e-6 * static_cast<double>(loaded.model.weight_bytes())},
+      {"latency", nlohmann::ordered_json::array()}};
+  for (const int threads : options.thread_counts) {
+    Session session(loaded.model, {.threads = threads});
+    for (const std::int64_t batch : options.batches) {
+      Shape shape = input.shape;
+      if (batch > 0) shape[0] = batch;
+      const Input sized = shape == input.shape ? input : random_input(shape, options.network.seed);
+      const Latency latency = measure_latency(session, sized.batch(), options.seconds, options.runs);
+      result["latency"].push_back(as_json(latency, shape[0], session.threads()));
+    }
+  }
+  Session session(loaded.model, {.threads = options.thread_counts.back()});
+  if (options.check) {
+    const auto logits = session.logits(input.batch());
+    result["difference_from_torch"] = difference_from_torch(options, input, logits);
+  }
+  result["peak_rss_mb"] = peak_rss_mb();
+  if (options.layers) {
+    const MachinePeaks peaks = measure_peaks(loaded.model, session.threads());
+    result["gemm_peak_gflops"] = 1e-9 * peaks.gemm_flops;
+    result["copy_peak_gbytes_per_second"] = 1e-9 * peaks.copy_bytes;
+    result["layers"] = layers_json(session, input.batch(), peaks);
+    result["kernels"] = kernels_json(result["layers"], peaks);
+  }
+  return result;
+}
+
+void print_rates(const nlohmann::ordered_json& rows, const char* key, std::size_t width) {
+  fmt::print("\n{:{}}  {:>9}  {:>8}  {:>7}  {:>7}  {:>7}\n", key, width, "ms", "GFLOP/s", "of peak", "GB/s",
+             "of peak");
+  for (const auto& row : rows) {
+    fmt::print("{:{}}  {:9.3f}  {:8.1f}  {:6.1f}%  {:7.1f}  {:6.1f}%\n", row[key].get<std::string>(), width,
+               row["ms"].get<double>(), row["gflops"].get<double>(),
+               100.0 * row["share_of_gemm_peak"].get<double>(), row["gbytes_per_second"].get<double>(),
+               100.0 * row["share_of_copy_peak"].get<double>());
+  }
+}
+
+void print_table(const nlohmann::ordered_json& result) {
+  fmt::print("{} {} {} on {}: loaded in {:.0f} ms, {:.1f} MB of weights, peak memory {:.0f} MB\n\n",
+             result["variant"].get<std::string>(), result["shape"].dump(),
+             result["precision"].get<std::string>(), result["isa"].get<std::string>(),
+             result["load_ms"].get<double>(), result["weight_mb"].get<double>(),
+             result["peak_rss_mb"].get<double>());
+  fmt::print("{:>7}  {:>6}  {:>6}  {:>9}  {:>9}  {:>9}  {:>9}  {:>8}\n", "threads", "batch", "runs", "min ms",
+             "median ms", "p90 ms", "p99 ms", "images/s");
+  for (const auto& row : result["latency"]) {
+    fmt::print("{:>7}  {:>6}  {:>6}  {:9.2f}  {:9.2f}  {:9.2f}  {:9.2f}  {:8.1f}\n",
+               row["threads"].get<int>(), row["batch"].get<std::int64_t>(), row["runs"].get<int>(),
+               row["min_ms"].get<double>(), row["median_ms"].get<double>(), row["p90_ms"].get<double>(),
+               row["p99_ms"].get<double>(), row["images_per_second"].get<double>());
+  }
+  if (result.contains("difference_from_torch")) {
+    fmt::print("\nlargest difference from LibTorch's fp32 logits: {:.2e} of the greatest\n",
+               result["difference_from_torch"].get<double>());
+  }
+  if (result.contains("layers")) {
+    print_rates(result["layers"], "layer", 44);
+    print_rates(result["kernels"], "kernel", 44);
+    fmt::print("\npeaks: {:.0f} GFLOP/s (2048^3 product), {:.1f} GB/s (copy of 256 MB)\n",
+               result["gemm_peak_gflops"].get<double>(), result["copy_peak_gbytes_per_second"].get<double>());
+  }
+}
+
+void bench(Options options) {
+  if (options.network.weights.empty() == options.network.variant.empty()) {
+    fail_usage("--weights FILE or --variant NAME is needed");
+  }
+  if (options.network.precision == Precision::fp64) {
+    fail_usage("--precision fp64: the engine computes in fp32 or bf16");
+  }
+  options.network.untrained = options.network.weights.empty();
+  if (options.interactive) return converse(options);
+  if (options.thread_counts.empty()) options.thread_counts.push_back(options.network.threads);
+  if (options.batches.empty()) options.batches.push_back(0);  // that of the input
+  const nlohmann::ordered_json result = run(options);
+  if (options.json) {
+    print_json(result);
+  } else {
+    print_table(result);
+  }
+}
+
+}  // namespace
+
+Run add_bench(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  add_weights(app, options->network.weights);
+  add_ema(app, options->network.ema);
+  app.add_option("--variant", options->network.variant, "A built-in model with random weights")
+      ->type_name("NAME");
+  add_seed(app, options->network.seed);
+  add_precision(app, options->network.precision);
+  add_threads(app, options->network.threads);
+  app.add_option("--shape", options->shape, "Input as BATCHx3xHEIGHTxWIDTH (default: 1x3x224x224)")
+      ->type_name("SHAPE");
+  app.add_option("-i,--input", options->input,
+                 "A .safetensors file with the tensor `input`, and `logits` to compare with")
+      ->type_name("FILE");
+  app.add_option("--batches", options->batches, "Sweep over batch sizes")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber)
+      ->type_name("N,N,...");
+  app.add_option("--thread-counts", options->thread_counts, "Sweep over numbers of threads")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber)
+      ->type_name("N,N,...");
+  app.add_option("--seconds", options->seconds, "Measure for so long (default: 3)")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("S");
+  app.add_option("--runs", options->runs, "Measure at least so often (default: 10)")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N");
+  app.add_flag("--layers", options->layers,
+               "Also the time of every layer and kernel, against the machine's peaks");
+  app.add_flag("--check", options->check, "Also the difference from LibTorch on the same input");
+  app.add_flag("--interactive", options->interactive,
+               "Take turns with others: `run N` and `end` on standard input, JSON lines on standard output");
+  add_json(app, options->json);
+  return [options] { bench(*options); };
+}
+
+}  // namespace spatialmamba::cli

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "spatialmamba/engine.h"
+
+namespace spatialmamba::cli {
+
+/// Seconds since some moment in the past.
+double now();
+/// Seconds since this process began, to a hundredth.
+double process_age();
+/// Most memory that this process has held, in MB.
+double peak_rss_mb();
+
+/// Of repeated measurements, in seconds.
+struct Latency {
+  std::vector<double> sorted;
+
+  double minimum() const { return sorted.front(); }
+  /// The smallest value that a share q of all do not exceed.
+  double quantile(double q) const;
+};
+
+/// Runs until `seconds` are over and at least `runs` times, after one run that is not counted.
+Latency measure_latency(Session& session, const ImageBatch& images, double seconds, int runs);
+
+/// What the machine can do at most, as measured with our own loops.
+struct MachinePeaks {
+  double gemm_flops = 0.0;  ///< per second, 2048 x 2048 x 2048 with packed weights
+  double copy_bytes = 0.0;  ///< per second, read + written, 256 MB
+};
+
+/// With the instruction set and precision of the model.
+MachinePeaks measure_peaks(const Model& model, int threads);
+
+}  // namespace spatialmamba::cli

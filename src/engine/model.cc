@@ -1,0 +1,53 @@
+#include "engine/model.h"
+
+#include <utility>
+
+#include "base/error.h"
+
+namespace spatialmamba {
+namespace {
+
+kernels::Isa chosen_isa(const std::string& name) {
+  return name.empty() ? kernels::default_isa() : kernels::isa_from_name(name);
+}
+
+kernels::Multiply multiplication(EnginePrecision precision) {
+  return precision == EnginePrecision::bf16 ? kernels::Multiply::bf16 : kernels::Multiply::full;
+}
+
+}  // namespace
+
+Model Model::load(const std::filesystem::path& path, const ModelOptions& options) {
+  return build(read_weights(path, options.key), options, path.string());
+}
+
+Model Model::build(const Weights& weights, const ModelOptions& options, const std::string& source) {
+  auto implementation = std::make_shared<Implementation>();
+  implementation->precision = options.precision;
+  implementation->metadata = weights.metadata;
+  implementation->network = engine::pack_network(weights.tensors, source, chosen_isa(options.isa),
+                                                 multiplication(options.precision));
+  return Model(std::move(implementation));
+}
+
+const Architecture& Model::architecture() const {
+  return implementation_->network.architecture;
+}
+
+const std::map<std::string, std::string>& Model::metadata() const {
+  return implementation_->metadata;
+}
+
+EnginePrecision Model::precision() const {
+  return implementation_->precision;
+}
+
+std::string_view Model::isa() const {
+  return kernels::name_of(implementation_->network.isa);
+}
+
+std::int64_t Model::weight_bytes() const {
+  return implementation_->network.bytes();
+}
+
+}  // namespace spatialmamba

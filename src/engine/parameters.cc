@@ -1,0 +1,110 @@
+#include "engine/parameters.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "base/error.h"
+#include "spatialmamba/architecture.h"
+
+namespace spatialmamba::engine {
+namespace {
+
+float from_bf16(std::uint16_t bits) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
+
+float from_f16(std::uint16_t bits) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
+  const std::uint32_t exponent = (bits >> 10) & 0x1FU;
+  const std::uint32_t mantissa = bits & 0x3FFU;
+  if (exponent == 0) {  // zero and denormals: multiples of 2^-24
+    const float magnitude = std::ldexp(static_cast<float>(mantissa), -24);
+    return sign == 0 ? magnitude : -magnitude;
+  }
+  constexpr std::uint32_t kRebias = 127 - 15;
+  const std::uint32_t wide = exponent == 0x1FU ? 0xFFU : exponent + kRebias;
+  return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
+}
+
+/// Element by element, since a view of a file may lie at any address.
+template <typename Stored, typename Convert>
+std::vector<float> converted(const Tensor& tensor, const Convert& convert) {
+  std::vector<float> values(static_cast<std::size_t>(tensor.numel()));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    Stored stored;
+    std::memcpy(&stored, tensor.raw() + i * sizeof stored, sizeof stored);
+    values[i] = convert(stored);
+  }
+  return values;
+}
+
+std::vector<float> floats_of(const Tensor& tensor, const std::string& what) {
+  switch (tensor.dtype()) {
+    case DType::f32:
+      return tensor.values<float>();
+    case DType::f64:
+      return converted<double>(tensor, [](double v) { return static_cast<float>(v); });
+    case DType::f16:
+      return converted<std::uint16_t>(tensor, from_f16);
+    case DType::bf16:
+      return converted<std::uint16_t>(tensor, from_bf16);
+    default:
+      fail("{} is of type {}, expected a floating point type", what, name_of(tensor.dtype()));
+  }
+}
+
+}  // namespace
+
+std::vector<float> Parameters::operator[](const std::string& name) const {
+  const Tensor& tensor = tensors_.at(name);
+  std::vector<float> values = floats_of(tensor, fmt::format("{}: {}", source_, name));
+  if (!std::ranges::all_of(values, [](float v) { return std::isfinite(v); })) {
+    fail("{}: {} holds values that are not finite (NaN or infinite)", source_, name);
+  }
+  tensor.drop_pages();
+  return values;
+}
+
+Affine read_affine(const Parameters& parameters, const std::string& name, const std::string& norm) {
+  Affine affine{.weights = parameters[name + ".weight"], .bias = {}};
+  const auto outputs = static_cast<std::size_t>(parameters.size(name + ".weight", 0));
+  const std::size_t inputs = affine.weights.size() / outputs;
+  const std::string bias = name + ".bias";
+  affine.bias = parameters.contains(bias) ? parameters[bias] : std::vector<float>(outputs, 0.0F);
+  if (norm.empty()) return affine;
+
+  const std::vector<float> gamma = parameters[norm + ".weight"];
+  const std::vector<float> beta = parameters[norm + ".bias"];
+  const std::vector<float> mean = parameters[norm + ".running_mean"];
+  const std::vector<float> variance = parameters[norm + ".running_var"];
+  for (std::size_t o = 0; o < outputs; ++o) {
+    const double scale =
+        static_cast<double>(gamma[o]) / std::sqrt(static_cast<double>(variance[o]) + kNormEpsilon);
+    for (std::size_t i = 0; i < inputs; ++i) {
+      float& weight = affine.weights[o * inputs + i];
+      weight = static_cast<float>(static_cast<double>(weight) * scale);
+    }
+    const double shifted = static_cast<double>(affine.bias[o]) - static_cast<double>(mean[o]);
+    affine.bias[o] = static_cast<float>(shifted * scale + static_cast<double>(beta[o]));
+  }
+  return affine;
+}
+
+std::vector<float> channels_last(const std::vector<float>& weights, std::int64_t outputs,
+                                 std::int64_t inputs) {
+  constexpr std::int64_t kTaps = 9;
+  std::vector<float> moved(weights.size());
+  for (std::int64_t o = 0; o < outputs; ++o) {
+    for (std::int64_t i = 0; i < inputs; ++i) {
+      for (std::int64_t k = 0; k < kTaps; ++k) {
+        moved[static_cast<std::size_t>((o * kTaps + k) * inputs + i)] =
+            weights[static_cast<std::size_t>((o * inputs + i) * kTaps + k)];
+      }
+    }
+  }
+  return moved;
+}
+
+}  // namespace spatialmamba::engine

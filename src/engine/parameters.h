@@ -1,0 +1,44 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "spatialmamba/tensor.h"
+
+namespace spatialmamba::engine {
+
+/// The parameters of a model by name, as floats, whatever type the file keeps them in.
+class Parameters {
+ public:
+  /// `source` stands for the tensors in messages.
+  Parameters(const TensorMap& tensors, std::string source) : tensors_(tensors), source_(std::move(source)) {}
+
+  /// Throws Error for a tensor of integers and for values that are not finite.
+  std::vector<float> operator[](const std::string& name) const;
+  bool contains(const std::string& name) const { return tensors_.contains(name); }
+  /// Size of a dimension of a tensor.
+  std::int64_t size(const std::string& name, std::size_t dimension) const {
+    return tensors_.at(name).shape()[dimension];
+  }
+
+ private:
+  const TensorMap& tensors_;
+  std::string source_;
+};
+
+/// A convolution or linear layer [outputs, inputs] with its bias.
+struct Affine {
+  std::vector<float> weights;
+  std::vector<float> bias;  ///< [outputs]
+};
+
+/// The layer `name`; its bias is 0 where it has none. With `norm`, the BatchNorm of that name is folded in:
+///   w' = w · gamma / sqrt(var + eps),  b' = (b - mean) · gamma / sqrt(var + eps) + beta
+Affine read_affine(const Parameters& parameters, const std::string& name, const std::string& norm = {});
+
+/// Dense 3x3 weights [O, I, 3, 3] as [O][3][3][I], to meet the pixels of channels-last images in their order.
+std::vector<float> channels_last(const std::vector<float>& weights, std::int64_t outputs,
+                                 std::int64_t inputs);
+
+}  // namespace spatialmamba::engine

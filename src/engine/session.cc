@@ -1,0 +1,92 @@
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "engine/forward.h"
+#include "engine/model.h"
+
+namespace spatialmamba {
+
+struct Session::Implementation {
+  Model model;
+  ThreadPool pool;
+  engine::Workspace workspace;
+  kernels::AlignedVector<float> pooled;
+  kernels::AlignedVector<float> logits;
+
+  Implementation(Model m, int threads) : model(std::move(m)), pool(threads) {}
+
+  void run(const engine::Network& network, const ImageBatch& images, const engine::Watchers& watchers) {
+    if (images.data == nullptr || images.count < 1 || images.height < 1 || images.width < 1) {
+      fail("the model got an empty batch of images ({} of {} x {})", images.count, images.height,
+           images.width);
+    }
+    try {
+      const Architecture& architecture = network.architecture;
+      pooled.resize(static_cast<std::size_t>(images.count * architecture.dims.back()));
+      logits.resize(static_cast<std::size_t>(images.count * architecture.num_classes));
+      engine::forward(network, images, pool.parallel_for(), workspace, pooled.data(), logits.data(),
+                      watchers);
+    } catch (const std::bad_alloc&) {
+      fail("out of memory: {} images of {} x {} need more than there is", images.count, images.height,
+           images.width);
+    }
+  }
+};
+
+Session::Session(Model model, const SessionOptions& options)
+    : implementation_(std::make_unique<Implementation>(
+          std::move(model), options.threads == 0 ? available_cores() : options.threads)) {}
+
+Session::~Session() = default;
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+
+const Model& Session::model() const {
+  return implementation_->model;
+}
+
+int Session::threads() const {
+  return implementation_->pool.threads();
+}
+
+std::span<const float> Session::logits(const ImageBatch& images) {
+  implementation_->run(implementation_->model.implementation_->network, images, engine::Watchers{});
+  return implementation_->logits;
+}
+
+TensorMap Session::stages(const ImageBatch& images, bool all) {
+  TensorMap maps;
+  const auto add = [&maps](const std::string& name, Shape shape, const float* values) {
+    Tensor tensor(DType::f32, std::move(shape));
+    std::memcpy(tensor.mutable_raw(), values, tensor.bytes());
+    maps.add(name, std::move(tensor));
+  };
+  const auto observe = [&](const std::string& name, const engine::MapShape& shape, const float* map) {
+    if (name == engine::kNormName) {
+      if (all) add(name, {shape.images, shape.height * shape.width, shape.channels}, map);
+    } else if (all || name.find(".blocks.") == std::string::npos) {
+      add(name, {shape.images, shape.height, shape.width, shape.channels}, map);
+    }
+  };
+  implementation_->run(implementation_->model.implementation_->network, images, {.observe = observe});
+  const Architecture& architecture = model().architecture();
+  add("pooled", {images.count, architecture.dims.back()}, implementation_->pooled.data());
+  add("logits", {images.count, architecture.num_classes}, implementation_->logits.data());
+  return maps;
+}
+
+std::vector<StepTime> Session::profile(const ImageBatch& images) {
+  engine::Profile profile;
+  implementation_->run(implementation_->model.implementation_->network, images,
+                       {.observe = {}, .profile = &profile});
+  return profile.steps();
+}
+
+std::int64_t Session::working_bytes() const {
+  return implementation_->workspace.bytes();
+}
+
+}  // namespace spatialmamba

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/aligned_vector.h"
+#include "kernels/gemm.h"
+#include "kernels/isa.h"
+#include "kernels/partial_sums.h"
+
+namespace spatialmamba::kernels {
+
+template <typename T>
+struct GemmKernels;
+
+/// What becomes of the products of a linear layer:
+///   y = activation(x Wᵀ + bias) + residual
+struct LinearOutput {
+  float* data;  ///< row 0, column 0 of the layer's outputs
+  std::int64_t stride;
+  GemmActivation activation = GemmActivation::none;
+  const float* residual = nullptr;  ///< laid out by residual_stride; may be data itself
+  std::int64_t residual_stride = 0;
+};
+
+/// The weights of a linear layer, packed once for one instruction set. Immutable: threads may share it.
+///
+/// Rows of inputs are packed by the caller, a block at a time and by whatever made them, so that a
+/// normalisation or a gate in front of the layer needs no pass over memory of its own. A block of packed rows
+/// lies in memory as [piece of k][row][kRowWords], see gemm_kernels.h.
+class PackedLinear {
+ public:
+  PackedLinear() = default;
+  /// weights [outputs, inputs] dense, bias [outputs] or nullptr.
+  PackedLinear(std::int64_t outputs, std::int64_t inputs, const float* weights, const float* bias, Isa isa,
+               Multiply multiply);
+
+  std::int64_t inputs() const { return inputs_; }
+  std::int64_t outputs() const { return outputs_; }
+  /// Ranges of columns begin at multiples of this.
+  std::int64_t panel_columns() const { return panel_columns_; }
+  /// Rows are multiplied so many at a time.
+  std::int64_t panel_rows() const;
+  /// Bytes of the packed weights.
+  std::int64_t bytes() const;
+
+  /// Floats that a block of `rows` packed rows takes.
+  std::int64_t packed_size(std::int64_t rows) const;
+  /// Packs x [inputs] as row `row` of a block of `rows`.
+  void pack_row(const float* x, std::int64_t row, std::int64_t rows, float* packed) const;
+  /// The outputs of a block of packed rows in the columns [columns.begin, columns.end).
+  void multiply(std::int64_t rows, const float* packed, RowRange columns, const LinearOutput& output) const;
+
+ private:
+  std::int64_t panel_width(std::int64_t column) const;
+
+  const GemmKernels<float>* kernels_ = nullptr;
+  Isa isa_ = Isa::scalar;
+  std::int64_t inputs_ = 0;
+  std::int64_t outputs_ = 0;
+  std::int64_t panel_columns_ = 0;
+  std::int64_t words_ = 0;        // of one packed column
+  std::int64_t piece_words_ = 0;  // of k that are multiplied at a time
+  AlignedVector<float> panels_;   // [panel][words][width of the panel]
+  AlignedVector<float> bias_;     // [outputs, in whole vectors]
+};
+
+}  // namespace spatialmamba::kernels
