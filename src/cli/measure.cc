@@ -39,13 +39,11 @@ double gemm_peak(kernels::Isa isa, kernels::Multiply multiply, const ParallelFor
   const double seconds = best_of(kPeakRounds, [&] {
     parallel(kSide / kRows, 1, [&](std::int64_t begin, std::int64_t end) {
       kernels::AlignedVector<float> packed(static_cast<std::size_t>(linear.packed_size(kRows)));
+      const kernels::PackedRows rows{packed.data(), kRows};
       for (std::int64_t block = begin; block < end; ++block) {
-        const std::int64_t first = block * kRows;
-        for (std::int64_t i = 0; i < kRows; ++i) {
-          linear.pack_row(values.data() + (first + i) * kSide, i, kRows, packed.data());
-        }
-        linear.multiply(kRows, packed.data(), {0, kSide},
-                        {.data = product.data() + first * kSide, .stride = kSide});
+        const std::int64_t first = block * kRows * kSide;
+        linear.pack(values.data() + first, kSide, rows);
+        linear.multiply(rows, {0, kSide}, {.data = product.data() + first, .stride = kSide});
       }
     });
   });

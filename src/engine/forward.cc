@@ -4,27 +4,36 @@
 #include <chrono>
 
 #include "base/error.h"
-#include "kernels/depthwise.h"
-#include "kernels/layer_norm.h"
+#include "engine/patches.h"
+#include "engine/tasks.h"
+#include "kernels/normalise_rows.h"
 
 namespace spatialmamba::engine {
 namespace {
 
 using kernels::GemmActivation;
-using kernels::LinearOutput;
-using kernels::RowRange;
+using kernels::PackedRows;
 
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
+constexpr auto kEpsilon = static_cast<float>(kNormEpsilon);
+
+MapShape halved(const MapShape& in, std::int64_t channels) {
+  return {in.images, divide_up(in.height, 2), divide_up(in.width, 2), channels};
 }
 
-/// Some outputs of a layer and where they go.
-struct Slice {
-  RowRange columns;
-  LinearOutput output;
-};
+double linear_flops(const PackedLinear& layer, std::int64_t rows) {
+  return 2.0 * static_cast<double>(rows * layer.inputs() * layer.outputs());
+}
 
-/// Forward pass over one batch.
+double depthwise_flops(const DepthwiseWeights& conv, std::int64_t outputs) {
+  return 18.0 * static_cast<double>(conv.channels * outputs);
+}
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// Forward pass over one batch. Between two of its steps all threads meet; within a step a task carries its
+/// rows through as many layers as it can without looking at other tasks' rows.
 class Pass {
  public:
   Pass(const Network& network, const ParallelFor& parallel, Workspace& workspace, Profile* profile)
@@ -33,36 +42,44 @@ class Pass {
   MapShape stem(const ImageBatch& images);
   void block(const Block& block, const MapShape& shape);
   MapShape downsample(const Downsampling& down, const MapShape& shape);
-  /// Returns the normalised map.
-  const float* head(const MapShape& shape, float* pooled, float* logits);
+  void head(const MapShape& shape, float* pooled, float* logits);
 
-  float* map() { return workspace_.maps[current_].data(); }
+  const float* map() { return current(); }
 
  private:
+  float* current() { return workspace_.maps[current_].data(); }
   float* other() { return workspace_.maps[1 - current_].data(); }
   float* wide() { return workspace_.wide.data(); }
+  void reserve_wide(std::int64_t floats);
+  void reserve_maps(std::int64_t floats);
 
-  /// A linear layer over rows that `pack(row, block, packed)` packs.
-  template <typename PackRows>
-  void linear(std::string_view part, const PackedLinear& layer, std::int64_t rows, const PackRows& pack,
-              std::initializer_list<Slice> slices);
-  template <typename PackRows>
-  void multiply(const PackedLinear& layer, std::int64_t rows, const PackRows& pack,
-                std::initializer_list<Slice> slices);
-  /// Packs rows of `x` as they are.
-  auto plain(const PackedLinear& layer, const float* x) const;
-  /// Packs normalised rows, gated by silu(z) if z is given.
-  auto normalised(const PackedLinear& layer, const Norm& norm, const float* x, const float* z);
-  template <typename Layer>
-  void conv3x3(std::string_view part, const Layer& layer, const float* x, const MapShape& in,
-               std::int64_t stride, LinearOutput output);
-  void depthwise(std::string_view part, const Depthwise& conv, const float* x, const MapShape& shape,
-                 kernels::Activation activation, bool residual, std::int64_t stride, float* y);
-  void mix_states(const StateMixing& mixing, const MapShape& shape);
-
-  /// Does one step of the pass, timed when somebody wants to know.
+  /// Does one step of the pass, timed when somebody wants to know. `floats`: read and written at least.
   template <typename Body>
-  void step(std::string_view part, std::string_view kernel, double flops, double floats, const Body& body);
+  void step(std::string_view part, std::string_view kernel, double flops, std::int64_t floats,
+            const Body& body);
+  /// Calls body(task, memory) for each, with `floats` of memory for what it takes.
+  template <typename Body>
+  void for_tasks(const TaskGrid& grid, std::int64_t floats, const Body& body);
+  TaskGrid grid(std::int64_t rows, const PackedLinear& layer) const {
+    return {rows, layer.panel_rows(), parallel_.threads()};
+  }
+
+  /// Output pixels of a depthwise convolution, counted over all images.
+  void convolve(const DepthwiseWeights& conv, const float* x, const MapShape& in, RowRange pixels,
+                float* y) const;
+  void conv3x3(std::string_view part, const PackedLinear& layer, const ConvInput& input,
+               const kernels::LinearOutput& output);
+  void linear(std::string_view part, std::string_view kernel, const PackedLinear& layer, std::int64_t rows,
+              const float* x, const kernels::LinearOutput& output);
+
+  // The steps of a block.
+  void mix_in(const Block& block, const MapShape& shape, float* x, float* gate);
+  void convolve_states(const StateMixing& mixing, const MapShape& shape, const float* x, float* u,
+                       float* projected);
+  void mix_out(const StateMixing& mixing, const MapShape& shape, const float* y, const float* gate);
+  void mlp(const Block& block, const MapShape& shape);
+  void mlp_in_one(const Block& block, const MapShape& shape, const TaskGrid& tasks);
+  void mlp_in_two(const Block& block, const MapShape& shape, const TaskGrid& tasks);
 
   const Network& network_;
   const ParallelFor& parallel_;
@@ -71,297 +88,359 @@ class Pass {
   std::size_t current_ = 0;
 };
 
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+void Pass::reserve_wide(std::int64_t floats) {
+  workspace_.wide.resize(std::max(workspace_.wide.size(), static_cast<std::size_t>(floats)));
+}
+
+void Pass::reserve_maps(std::int64_t floats) {
+  for (auto& map : workspace_.maps) map.resize(std::max(map.size(), static_cast<std::size_t>(floats)));
 }
 
 template <typename Body>
-void Pass::step(std::string_view part, std::string_view kernel, double flops, double floats,
+void Pass::step(std::string_view part, std::string_view kernel, double flops, std::int64_t floats,
                 const Body& body) {
   if (profile_ == nullptr) return body();
   const double start = seconds_now();
   body();
-  profile_->add(part, kernel, seconds_now() - start, flops, floats * sizeof(float));
+  profile_->add(part, kernel, seconds_now() - start, flops, static_cast<double>(floats) * sizeof(float));
 }
 
-/// Rows that a task takes: enough to use the weights again and again, few enough for the second-level cache.
-std::int64_t block_rows(std::int64_t rows, std::int64_t panel_rows, int threads) {
-  constexpr std::int64_t kMostPanels = 8;
-  const std::int64_t most = kMostPanels * panel_rows;
-  std::int64_t blocks = divide_up(rows, most);
-  if (threads > 1) blocks = divide_up(blocks, threads) * threads;
-  return std::max<std::int64_t>(divide_up(rows, blocks), 1);
-}
-
-template <typename PackRows>
-void Pass::linear(std::string_view part, const PackedLinear& layer, std::int64_t rows, const PackRows& pack,
-                  std::initializer_list<Slice> slices) {
-  const auto inputs = static_cast<double>(layer.inputs());
-  const auto outputs = static_cast<double>(layer.outputs());
-  const auto n = static_cast<double>(rows);
-  step(part, "linear", 2.0 * n * inputs * outputs, n * (inputs + outputs) + inputs * outputs,
-       [&] { multiply(layer, rows, pack, slices); });
-}
-
-template <typename PackRows>
-void Pass::multiply(const PackedLinear& layer, std::int64_t rows, const PackRows& pack,
-                    std::initializer_list<Slice> slices) {
-  const std::int64_t step = block_rows(rows, layer.panel_rows(), parallel_.threads());
-  parallel_(divide_up(rows, step), 1, [&](std::int64_t begin, std::int64_t end) {
-    const auto lease =
-        workspace_.scratch.borrow(static_cast<std::size_t>(layer.packed_size(step)) * sizeof(float));
-    auto* packed = reinterpret_cast<float*>(lease.data());
-    for (std::int64_t i = begin * step; i < std::min(end * step, rows); i += step) {
-      const RowRange range{i, std::min(i + step, rows)};
-      pack(range, packed);
-      for (const Slice& slice : slices) {
-        LinearOutput output = slice.output;
-        output.data += range.begin * output.stride - slice.columns.begin;
-        if (output.residual != nullptr)
-          output.residual += range.begin * output.residual_stride - slice.columns.begin;
-        layer.multiply(range.end - range.begin, packed, slice.columns, output);
-      }
+template <typename Body>
+void Pass::for_tasks(const TaskGrid& grid, std::int64_t floats, const Body& body) {
+  parallel_(grid.count(), 1, [&](std::int64_t begin, std::int64_t end) {
+    TaskMemory memory(workspace_.scratch, floats);
+    for (std::int64_t i = begin; i < end; ++i) {
+      memory.reset();
+      body(grid[i], memory);
     }
   });
 }
 
-auto Pass::plain(const PackedLinear& layer, const float* x) const {
-  return [&layer, x](RowRange rows, float* packed) {
-    for (std::int64_t i = rows.begin; i < rows.end; ++i) {
-      layer.pack_row(x + i * layer.inputs(), i - rows.begin, rows.end - rows.begin, packed);
-    }
-  };
-}
-
-auto Pass::normalised(const PackedLinear& layer, const Norm& norm, const float* x, const float* z) {
-  return [this, &layer, &norm, x, z](RowRange rows, float* packed) {
-    const std::int64_t channels = layer.inputs();
-    const auto lease = workspace_.scratch.borrow(static_cast<std::size_t>(channels) * sizeof(float));
-    auto* row = reinterpret_cast<float*>(lease.data());
-    for (std::int64_t i = rows.begin; i < rows.end; ++i) {
-      kernels::layer_norm_forward<float>({.rows = 1,
-                                          .channels = channels,
-                                          .x = x + i * channels,
-                                          .gamma = norm.gamma.data(),
-                                          .beta = norm.beta.data(),
-                                          .epsilon = kNormEpsilon,
-                                          .z = z == nullptr ? nullptr : z + i * channels,
-                                          .z_stride = channels},
-                                         row, nullptr, nullptr, network_.isa, ParallelFor());
-      layer.pack_row(row, i - rows.begin, rows.end - rows.begin, packed);
-    }
-  };
-}
-
-/// Copies the 3x3 patch of x [H, W, C] around (y, x), zeros outside.
-void copy_patch(const float* image, const MapShape& in, std::int64_t y, std::int64_t x, float* patch) {
-  const std::int64_t c = in.channels;
-  for (std::int64_t ky = -1; ky <= 1; ++ky) {
-    float* to = patch + (ky + 1) * 3 * c;
-    const std::int64_t row = y + ky;
-    if (row < 0 || row >= in.height) {
-      std::fill_n(to, 3 * c, 0.0F);
-      continue;
-    }
-    const std::int64_t first = std::max<std::int64_t>(x - 1, 0);
-    const std::int64_t last = std::min(x + 1, in.width - 1);
-    if (x == 0) std::fill_n(to, c, 0.0F);
-    std::copy_n(image + (row * in.width + first) * c, (last - first + 1) * c, to + (first - x + 1) * c);
-    if (x + 1 >= in.width) std::fill_n(to + 2 * c, c, 0.0F);
+void Pass::convolve(const DepthwiseWeights& conv, const float* x, const MapShape& in, RowRange pixels,
+                    float* y) const {
+  const MapShape out = conv.stride == 2 ? halved(in, in.channels) : in;
+  const std::int64_t per_image = out.height * out.width;
+  for (std::int64_t pixel = pixels.begin; pixel < pixels.end;) {
+    const std::int64_t first = pixel % per_image;
+    const std::int64_t count = std::min(per_image - first, pixels.end - pixel);
+    const float* image = x + pixel / per_image * in.height * in.width * in.channels;
+    kernels::depthwise_pixels(conv, image, in.height, in.width, {first, first + count},
+                              y + (pixel - pixels.begin) * in.channels, network_.isa);
+    pixel += count;
   }
 }
 
-template <typename Layer>
-void Pass::conv3x3(std::string_view part, const Layer& layer, const float* x, const MapShape& in,
-                   std::int64_t stride, LinearOutput output) {
-  const std::int64_t out_height = divide_up(in.height, stride);
-  const std::int64_t out_width = divide_up(in.width, stride);
-  const auto pack = [&](RowRange rows, float* packed) {
-    const auto lease = workspace_.scratch.borrow(static_cast<std::size_t>(layer.inputs()) * sizeof(float));
-    auto* patch = reinterpret_cast<float*>(lease.data());
-    for (std::int64_t i = rows.begin; i < rows.end; ++i) {
-      const std::int64_t image = i / (out_height * out_width);
-      const std::int64_t oy = i / out_width % out_height;
-      const std::int64_t ox = i % out_width;
-      copy_patch(x + image * in.height * in.width * in.channels, in, oy * stride, ox * stride, patch);
-      layer.pack_row(patch, i - rows.begin, rows.end - rows.begin, packed);
-    }
-  };
-  linear(part, layer, in.images * out_height * out_width, pack, {{{0, layer.outputs()}, output}});
+/// Where a task's rows of an output begin.
+kernels::LinearOutput at_rows(kernels::LinearOutput output, const Task& task) {
+  output.data += task.rows.begin * output.stride;
+  if (output.residual != nullptr) output.residual += task.rows.begin * output.residual_stride;
+  return output;
 }
 
-MapShape halved(const MapShape& in, std::int64_t channels) {
-  return {in.images, divide_up(in.height, 2), divide_up(in.width, 2), channels};
+void Pass::linear(std::string_view part, std::string_view kernel, const PackedLinear& layer,
+                  std::int64_t rows, const float* x, const kernels::LinearOutput& output) {
+  const TaskGrid tasks = grid(rows, layer);
+  const std::int64_t floats = rows * (layer.inputs() + layer.outputs()) + layer.inputs() * layer.outputs();
+  step(part, kernel, linear_flops(layer, rows), floats, [&] {
+    for_tasks(tasks, layer.packed_size(tasks.block_rows()), [&](const Task& task, TaskMemory& memory) {
+      const PackedRows packed = memory.take_packed(layer, task.count());
+      layer.pack(x + task.rows.begin * layer.inputs(), layer.inputs(), packed);
+      layer.multiply(packed, task.columns(layer), at_rows(output, task));
+    });
+  });
 }
 
-/// Channels-last copy of the images.
-void transpose_images(const ImageBatch& images, std::int64_t channels, const ParallelFor& parallel,
-                      float* to) {
-  const std::int64_t pixels = images.height * images.width;
-  parallel(images.count * images.height, 8, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      const std::int64_t image = row / images.height;
-      const std::int64_t first = row % images.height * images.width;
-      for (std::int64_t c = 0; c < channels; ++c) {
-        const float* from = images.data + (image * channels + c) * pixels + first;
-        float* out = to + (image * pixels + first) * channels + c;
-        for (std::int64_t x = 0; x < images.width; ++x) out[x * channels] = from[x];
-      }
-    }
+void Pass::conv3x3(std::string_view part, const PackedLinear& layer, const ConvInput& input,
+                   const kernels::LinearOutput& output) {
+  const std::int64_t pixels = input.pixels();
+  const TaskGrid tasks = grid(pixels, layer);
+  const std::int64_t floats = input.size() + pixels * layer.outputs() + layer.inputs() * layer.outputs();
+  step(part, "convolution", linear_flops(layer, pixels), floats, [&] {
+    for_tasks(tasks, layer.packed_size(tasks.block_rows()), [&](const Task& task, TaskMemory& memory) {
+      const PackedRows packed = memory.take_packed(layer, task.count());
+      pack_patches(layer, input, task.rows, packed);
+      layer.multiply(packed, task.columns(layer), at_rows(output, task));
+    });
   });
 }
 
 MapShape Pass::stem(const ImageBatch& images) {
   const Stem& stem = network_.stem;
   const std::int64_t in_channels = network_.architecture.in_channels;
-  const MapShape in{images.count, images.height, images.width, in_channels};
+  const MapShape in{images.count, images.height, images.width, stem_padded(in_channels)};
   const MapShape half = halved(in, stem.conv1.outputs());
   const MapShape out = halved(half, stem.conv3_1.outputs());
-  const std::int64_t wide_size = out.tokens() * stem.conv3_0.outputs();
-  const std::int64_t input_size = images.layout == ImageBatch::Layout::nchw ? in.size() : 0;
-  workspace_.wide.resize(std::max<std::size_t>(
-      workspace_.wide.size(),
-      static_cast<std::size_t>(std::max(3 * half.size() + input_size, half.size() + wide_size))));
-  for (auto& map : workspace_.maps) {
-    map.resize(std::max<std::size_t>(map.size(), static_cast<std::size_t>(out.size())));
-  }
-  const float* pixels = images.data;
+  reserve_wide(std::max(in.size() + half.size(), 3 * half.size()));
+  reserve_maps(out.size());
+
+  // The images make room for the output of the third convolution.
   float* a = wide();
-  float* b = a + half.size();
-  float* c = b + half.size();
-  if (images.layout == ImageBatch::Layout::nchw) {
-    float* moved = c + half.size();
-    transpose_images(images, in_channels, parallel_, moved);
-    pixels = moved;
-  }
-  const std::int64_t width = half.channels;
-  conv3x3("conv1", stem.conv1, pixels, in, 2,
-          {.data = a, .stride = width, .activation = GemmActivation::relu});
-  conv3x3("conv2.0", stem.conv2_0, a, half, 1,
-          {.data = b, .stride = width, .activation = GemmActivation::relu});
-  conv3x3("conv2.1", stem.conv2_1, b, half, 1,
-          {.data = c, .stride = width, .residual = a, .residual_stride = width});
-  // c lies behind what is written now.
-  std::copy_n(c, half.size(), a);
-  float* hidden = b;
-  conv3x3("conv3.0", stem.conv3_0, a, half, 2,
-          {.data = hidden, .stride = stem.conv3_0.outputs(), .activation = GemmActivation::relu});
-  linear("conv3.1", stem.conv3_1, out.tokens(), plain(stem.conv3_1, hidden),
-         {{{0, out.channels}, {.data = map(), .stride = out.channels}}});
+  float* pixels = a + half.size();
+  float* b = pixels;
+  float* c = a + 2 * half.size();
+  step("images", "layout", 0.0, 2 * in.size(), [&] { copy_images(images, in_channels, pixels, parallel_); });
+  const auto relu = [&](float* data) {
+    return kernels::LinearOutput{.data = data, .stride = half.channels, .activation = GemmActivation::relu};
+  };
+  conv3x3("conv1", stem.conv1, {pixels, in.images, in.height, in.width, in.channels, 2}, relu(a));
+  const auto half_input = [&](const float* x, std::int64_t stride) {
+    return ConvInput{x, half.images, half.height, half.width, half.channels, stride};
+  };
+  conv3x3("conv2.0", stem.conv2_0, half_input(a, 1), relu(b));
+  conv3x3("conv2.1", stem.conv2_1, half_input(b, 1),
+          {.data = c, .stride = half.channels, .residual = a, .residual_stride = half.channels});
+
+  const ConvInput last = half_input(c, 2);
+  const TaskGrid tasks = grid(out.tokens(), stem.conv3_0);
+  const std::int64_t floats =
+      stem.conv3_0.packed_size(tasks.block_rows()) + stem.conv3_1.packed_size(tasks.block_rows());
+  step("conv3", "convolution",
+       linear_flops(stem.conv3_0, out.tokens()) + linear_flops(stem.conv3_1, out.tokens()),
+       half.size() + out.size(), [&] {
+         for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
+           const PackedRows patches = memory.take_packed(stem.conv3_0, task.count());
+           const PackedRows hidden = memory.take_packed(stem.conv3_1, task.count());
+           pack_patches(stem.conv3_0, last, task.rows, patches);
+           stem.conv3_0.multiply(patches, GemmActivation::relu, stem.conv3_1, hidden);
+           stem.conv3_1.multiply(hidden, task.columns(stem.conv3_1),
+                                 at_rows({.data = current(), .stride = out.channels}, task));
+         });
+       });
   return out;
 }
 
-void Pass::depthwise(std::string_view part, const Depthwise& conv, const float* x, const MapShape& shape,
-                     kernels::Activation activation, bool residual, std::int64_t stride, float* y) {
-  const MapShape out = stride == 2 ? halved(shape, conv.channels) : shape;
-  const auto inputs = static_cast<double>(shape.tokens() * conv.channels);
-  const auto outputs = static_cast<double>(out.tokens() * conv.channels);
-  step(part, "depthwise", 18.0 * outputs, inputs + outputs, [&] {
-    kernels::depthwise_forward<float>({.images = shape.images,
-                                       .height = shape.height,
-                                       .width = shape.width,
-                                       .channels = conv.channels,
-                                       .stride = stride,
-                                       .x = x,
-                                       .x_stride = conv.channels,
-                                       .weights = conv.weights.data(),
-                                       .bias = conv.bias.data(),
-                                       .activation = activation,
-                                       .residual = residual},
-                                      y, network_.isa, parallel_);
-  });
-}
-
-/// Reads x and z [tokens, E] from the first two parts of the wide buffer, leaves y in the place of x.
-void Pass::mix_states(const StateMixing& mixing, const MapShape& shape) {
-  const kernels::ScanFusionWeights& weights = mixing.scan_fusion;
+/// x += cpe1(x); then x and gate [tokens, E], the two halves of in_proj(ln_1(x)), the gate through SiLU.
+void Pass::mix_in(const Block& block, const MapShape& shape, float* x, float* gate) {
+  const StateMixing& mixing = block.mixing;
+  const std::int64_t d = block.dim;
+  const std::int64_t e = mixing.in_x.outputs();
   const std::int64_t tokens = shape.tokens();
-  const std::int64_t size = tokens * weights.channels;
-  const std::int64_t columns = weights.rank + 2;
-  float* x = wide();
-  float* u = wide() + 2 * size;
-  float* projected = u + size;
-  depthwise("self_attention.conv2d", mixing.conv, x, shape, kernels::Activation::silu, false, 1, u);
-  linear("self_attention.x_proj", mixing.x_proj, tokens, plain(mixing.x_proj, u),
-         {{{0, columns}, {.data = projected, .stride = columns}}});
-  const auto values = static_cast<double>(size);
-  step("self_attention.scan_fusion", "scan_fusion", values * (2.0 * static_cast<double>(weights.rank) + 61.0),
-       2.0 * values, [&] {
-         kernels::scan_fusion(weights,
-                              {.images = shape.images,
-                               .height = shape.height,
-                               .width = shape.width,
-                               .projected = projected,
-                               .x = u},
-                              x, workspace_.scratch, network_.isa, parallel_);
+  const TaskGrid tasks = grid(tokens, mixing.in_x);
+  const std::int64_t floats = mixing.in_x.packed_size(tasks.block_rows()) + 2 * tasks.block_rows() * d;
+  step("cpe1+ln_1+in_proj", "cpe + norm + linear",
+       depthwise_flops(block.cpe1, tokens) + 2.0 * linear_flops(mixing.in_x, tokens),
+       2 * tokens * (d + e) + 2 * d * e, [&] {
+         for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
+           const PackedRows packed = memory.take_packed(mixing.in_x, task.count());
+           float* normalised = memory.take(task.count() * d);
+           // Shares of the same rows all need the sum, one of them keeps it.
+           float* sum = task.split == 0 ? other() + task.rows.begin * d : memory.take(task.count() * d);
+           convolve(block.cpe1, current(), shape, task.rows, sum);
+           kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, network_.isa);
+           mixing.in_x.pack(normalised, d, packed);
+           mixing.in_x.multiply(packed, task.columns(mixing.in_x), at_rows({.data = x, .stride = e}, task));
+           mixing.in_z.multiply(
+               packed, task.columns(mixing.in_z),
+               at_rows({.data = gate, .stride = e, .activation = GemmActivation::silu}, task));
+         });
        });
 }
 
-void Pass::block(const Block& block, const MapShape& shape) {
+/// u = silu(conv2d(x)), and what x_proj makes of it.
+void Pass::convolve_states(const StateMixing& mixing, const MapShape& shape, const float* x, float* u,
+                           float* projected) {
+  const std::int64_t e = mixing.conv.channels;
+  const std::int64_t columns = mixing.x_proj.outputs();
   const std::int64_t tokens = shape.tokens();
-  const std::int64_t d = block.dim;
-  const std::int64_t e = block.mixing.scan_fusion.channels;
-  const std::int64_t hidden = block.fc1.outputs();
-  const std::int64_t needed = tokens * std::max(3 * e + block.mixing.scan_fusion.rank + 2, hidden);
-  workspace_.wide.resize(std::max(workspace_.wide.size(), static_cast<std::size_t>(needed)));
+  // x_proj has too few outputs to be shared.
+  const TaskGrid tasks(
+      tokens, std::min<std::int64_t>(mixing.x_proj.panel_rows(), divide_up(tokens, parallel_.threads())),
+      parallel_.threads());
+  const MapShape in{shape.images, shape.height, shape.width, e};
+  step("conv2d+x_proj", "depthwise + linear",
+       depthwise_flops(mixing.conv, tokens) + linear_flops(mixing.x_proj, tokens), tokens * (2 * e + columns),
+       [&] {
+         for_tasks(tasks, mixing.x_proj.packed_size(tasks.block_rows()),
+                   [&](const Task& task, TaskMemory& memory) {
+                     if (task.split > 0) return;
+                     const PackedRows packed = memory.take_packed(mixing.x_proj, task.count());
+                     float* rows = u + task.rows.begin * e;
+                     convolve(mixing.conv, x, in, task.rows, rows);
+                     mixing.x_proj.pack(rows, e, packed);
+                     mixing.x_proj.multiply(packed, {0, columns},
+                                            at_rows({.data = projected, .stride = columns}, task));
+                   });
+       });
+}
 
-  float* x = map();
-  float* y = other();
-  depthwise("cpe1", block.cpe1, x, shape, kernels::Activation::none, true, 1, y);
-  linear("self_attention.in_proj", block.mixing.in_proj, tokens,
-         normalised(block.mixing.in_proj, block.ln_1, y, nullptr),
-         {{{0, e}, {.data = wide(), .stride = e}}, {{e, 2 * e}, {.data = wide() + tokens * e, .stride = e}}});
-  mix_states(block.mixing, shape);
-  const float* mixed = wide();
-  const float* z = wide() + tokens * e;
-  linear("self_attention.out_proj", block.mixing.out_proj, tokens,
-         normalised(block.mixing.out_proj, block.mixing.out_norm, mixed, z),
-         {{{0, d}, {.data = x, .stride = d, .residual = y, .residual_stride = d}}});
-  depthwise("cpe2", block.cpe2, x, shape, kernels::Activation::none, true, 1, y);
-  linear("mlp.fc1", block.fc1, tokens, normalised(block.fc1, block.ln_2, y, nullptr),
-         {{{0, hidden}, {.data = wide(), .stride = hidden, .activation = GemmActivation::gelu}}});
-  linear("mlp.fc2", block.fc2, tokens, plain(block.fc2, wide()),
-         {{{0, d}, {.data = x, .stride = d, .residual = y, .residual_stride = d}}});
+/// The residual stream, from the sum that mix_in() kept, plus out_proj(out_norm(y) · gate).
+void Pass::mix_out(const StateMixing& mixing, const MapShape& shape, const float* y, const float* gate) {
+  const PackedLinear& layer = mixing.out_proj;
+  const std::int64_t e = layer.inputs();
+  const std::int64_t d = layer.outputs();
+  const std::int64_t tokens = shape.tokens();
+  const TaskGrid tasks = grid(tokens, layer);
+  step("out_norm+gate+out_proj", "norm + gate + linear", linear_flops(layer, tokens),
+       2 * tokens * (e + d) + d * e, [&] {
+         const std::int64_t floats = layer.packed_size(tasks.block_rows()) + tasks.block_rows() * e;
+         for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
+           const PackedRows packed = memory.take_packed(layer, task.count());
+           float* gated = memory.take(task.count() * e);
+           const std::int64_t first = task.rows.begin * e;
+           kernels::normalise_gated_rows(task.count(), e, {y + first, e}, mixing.out_norm.gamma.data(),
+                                         mixing.out_norm.beta.data(), {gate + first, e}, kEpsilon, gated,
+                                         network_.isa);
+           layer.pack(gated, e, packed);
+           layer.multiply(
+               packed, task.columns(layer),
+               at_rows({.data = current(), .stride = d, .residual = other(), .residual_stride = d}, task));
+         });
+       });
+}
+
+/// x += cpe2(x); x += fc2(gelu(fc1(ln_2(x)))).
+void Pass::mlp(const Block& block, const MapShape& shape) {
+  const std::int64_t tokens = shape.tokens();
+  const TaskGrid tasks = grid(tokens, block.fc1);
+  const std::int64_t weights = 2 * block.fc1.inputs() * block.fc1.outputs();
+  step(
+      "cpe2+ln_2+mlp", "cpe + norm + mlp",
+      depthwise_flops(block.cpe2, tokens) + linear_flops(block.fc1, tokens) + linear_flops(block.fc2, tokens),
+      2 * tokens * block.dim + weights, [&] {
+        if (tasks.splits() == 1) {
+          mlp_in_one(block, shape, tasks);
+        } else {
+          mlp_in_two(block, shape, tasks);
+        }
+      });
+  current_ = 1 - current_;
+}
+
+/// Each task takes its rows through both layers; the hidden values never leave its cache.
+void Pass::mlp_in_one(const Block& block, const MapShape& shape, const TaskGrid& tasks) {
+  const std::int64_t d = block.dim;
+  const std::int64_t rows = tasks.block_rows();
+  const std::int64_t floats = block.fc1.packed_size(rows) + block.fc2.packed_size(rows) + 2 * rows * d;
+  for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
+    const PackedRows packed = memory.take_packed(block.fc1, task.count());
+    const PackedRows hidden = memory.take_packed(block.fc2, task.count());
+    float* sum = memory.take(task.count() * d);
+    float* normalised = memory.take(task.count() * d);
+    convolve(block.cpe2, current(), shape, task.rows, sum);
+    kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, network_.isa);
+    block.fc1.pack(normalised, d, packed);
+    block.fc1.multiply(packed, GemmActivation::gelu, block.fc2, hidden);
+    block.fc2.multiply(
+        hidden, {0, d},
+        {.data = other() + task.rows.begin * d, .stride = d, .residual = sum, .residual_stride = d});
+  });
+}
+
+/// For many threads and few rows: the hidden values go through memory, so that each layer's outputs can be
+/// shared out.
+void Pass::mlp_in_two(const Block& block, const MapShape& shape, const TaskGrid& tasks) {
+  const std::int64_t d = block.dim;
+  const std::int64_t hidden = block.fc1.outputs();
+  const std::int64_t rows = tasks.block_rows();
+  for_tasks(tasks, block.fc1.packed_size(rows) + 2 * rows * d, [&](const Task& task, TaskMemory& memory) {
+    const PackedRows packed = memory.take_packed(block.fc1, task.count());
+    float* normalised = memory.take(task.count() * d);
+    float* sum = task.split == 0 ? other() + task.rows.begin * d : memory.take(task.count() * d);
+    convolve(block.cpe2, current(), shape, task.rows, sum);
+    kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, network_.isa);
+    block.fc1.pack(normalised, d, packed);
+    block.fc1.multiply(packed, task.columns(block.fc1),
+                       at_rows({.data = wide(), .stride = hidden, .activation = GemmActivation::gelu}, task));
+  });
+  for_tasks(tasks, block.fc2.packed_size(rows), [&](const Task& task, TaskMemory& memory) {
+    const PackedRows packed = memory.take_packed(block.fc2, task.count());
+    block.fc2.pack(wide() + task.rows.begin * hidden, hidden, packed);
+    block.fc2.multiply(
+        packed, task.columns(block.fc2),
+        at_rows({.data = other(), .stride = d, .residual = other(), .residual_stride = d}, task));
+  });
+}
+
+void Pass::block(const Block& block, const MapShape& shape) {
+  const StateMixing& mixing = block.mixing;
+  const std::int64_t tokens = shape.tokens();
+  const std::int64_t size = tokens * mixing.scan_fusion.channels;
+  reserve_wide(std::max(3 * size + tokens * mixing.x_proj.outputs(), tokens * block.fc1.outputs()));
+  float* x = wide();
+  float* gate = x + size;
+  float* u = gate + size;
+  float* projected = u + size;
+
+  mix_in(block, shape, x, gate);
+  convolve_states(mixing, shape, x, u, projected);
+  float* y = x;  // which is needed no longer
+  const auto rank = static_cast<double>(mixing.scan_fusion.rank);
+  step("scan+fusion", "scan + fusion", static_cast<double>(size) * (2.0 * rank + 61.0), 2 * size, [&] {
+    kernels::scan_fusion(mixing.scan_fusion,
+                         {.images = shape.images,
+                          .height = shape.height,
+                          .width = shape.width,
+                          .projected = projected,
+                          .x = u},
+                         y, workspace_.scratch, network_.isa, parallel_);
+  });
+  mix_out(mixing, shape, y, gate);
+  mlp(block, shape);
 }
 
 MapShape Pass::downsample(const Downsampling& down, const MapShape& shape) {
   const std::int64_t hidden = down.expand.outputs();
   const MapShape out = halved(shape, down.reduce.outputs());
-  const auto needed = static_cast<std::size_t>((shape.tokens() + out.tokens()) * hidden);
-  workspace_.wide.resize(std::max(workspace_.wide.size(), needed));
-  for (auto& map : workspace_.maps) map.resize(std::max(map.size(), static_cast<std::size_t>(out.size())));
-  float* expanded = wide();
-  float* convolved = expanded + shape.tokens() * hidden;
-  linear("0", down.expand, shape.tokens(), plain(down.expand, map()),
-         {{{0, hidden}, {.data = expanded, .stride = hidden, .activation = GemmActivation::relu}}});
-  depthwise("1", down.conv, expanded, shape, kernels::Activation::relu, false, 2, convolved);
+  const MapShape expanded{shape.images, shape.height, shape.width, hidden};
+  reserve_wide(expanded.size());
+  reserve_maps(out.size());
+  linear("0", "linear", down.expand, shape.tokens(), current(),
+         {.data = wide(), .stride = hidden, .activation = GemmActivation::relu});
   current_ = 1 - current_;
-  linear("2", down.reduce, out.tokens(), plain(down.reduce, convolved),
-         {{{0, out.channels}, {.data = map(), .stride = out.channels}}});
+  const PackedLinear& layer = down.reduce;
+  const TaskGrid tasks = grid(out.tokens(), layer);
+  step("1+2", "depthwise + linear",
+       depthwise_flops(down.conv, out.tokens()) + linear_flops(layer, out.tokens()),
+       expanded.size() + out.size() + hidden * out.channels, [&] {
+         const std::int64_t floats = layer.packed_size(tasks.block_rows()) + tasks.block_rows() * hidden;
+         for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
+           const PackedRows packed = memory.take_packed(layer, task.count());
+           float* convolved = memory.take(task.count() * hidden);
+           convolve(down.conv, wide(), expanded, task.rows, convolved);
+           layer.pack(convolved, hidden, packed);
+           layer.multiply(packed, task.columns(layer),
+                          at_rows({.data = current(), .stride = out.channels}, task));
+         });
+       });
   return out;
 }
 
-const float* Pass::head(const MapShape& shape, float* pooled, float* logits) {
-  const std::int64_t tokens = shape.height * shape.width;
-  float* rows = other();
-  kernels::layer_norm_forward<float>({.rows = shape.tokens(),
-                                      .channels = shape.channels,
-                                      .x = map(),
-                                      .gamma = network_.norm.gamma.data(),
-                                      .beta = network_.norm.beta.data(),
-                                      .epsilon = kNormEpsilon},
-                                     rows, nullptr, nullptr, network_.isa, parallel_);
-  for (std::int64_t image = 0; image < shape.images; ++image) {
-    for (std::int64_t c = 0; c < shape.channels; ++c) {
-      double sum = 0.0;
-      for (std::int64_t t = 0; t < tokens; ++t) sum += rows[(image * tokens + t) * shape.channels + c];
-      pooled[image * shape.channels + c] = static_cast<float>(sum / static_cast<double>(tokens));
+/// LayerNorm, mean over the tokens, linear. The norm's gain and shift, being the same for all tokens, are
+/// applied to the mean.
+void Pass::head(const MapShape& shape, float* pooled, float* logits) {
+  const std::int64_t c = shape.channels;
+  const std::int64_t per_image = shape.height * shape.width;
+  constexpr std::int64_t kRows = 64;
+  const std::int64_t parts = divide_up(per_image, kRows);
+  reserve_wide(shape.images * parts * c);
+  step("norm+pool", "norm", 0.0, shape.size(), [&] {
+    parallel_(shape.images * parts, 1, [&](std::int64_t begin, std::int64_t end) {
+      TaskMemory memory(workspace_.scratch, kRows * c);
+      float* rows = memory.take(kRows * c);
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t first = i % parts * kRows;
+        const std::int64_t count = std::min(kRows, per_image - first);
+        const float* x = current() + (i / parts * per_image + first) * c;
+        kernels::normalise_rows(count, c, {x, c}, kEpsilon, rows, network_.isa);
+        std::fill_n(wide() + i * c, c, 0.0F);
+        kernels::add_rows(count, c, {rows, c}, wide() + i * c, network_.isa);
+      }
+    });
+    for (std::int64_t image = 0; image < shape.images; ++image) {
+      for (std::int64_t k = 0; k < c; ++k) {
+        double sum = 0.0;
+        for (std::int64_t part = 0; part < parts; ++part) {
+          sum += static_cast<double>(wide()[(image * parts + part) * c + k]);
+        }
+        const auto at = static_cast<std::size_t>(k);
+        pooled[image * c + k] =
+            static_cast<float>(sum / static_cast<double>(per_image)) * network_.norm.gamma[at] +
+            network_.norm.beta[at];
+      }
     }
-  }
-  const std::int64_t classes = network_.head.outputs();
-  linear("head", network_.head, shape.images, plain(network_.head, pooled),
-         {{{0, classes}, {.data = logits, .stride = classes}}});
-  return rows;
+  });
+  linear("head", "linear", network_.head, shape.images, pooled,
+         {.data = logits, .stride = network_.head.outputs()});
 }
 
 }  // namespace
@@ -374,29 +453,30 @@ void Profile::add(std::string_view part, std::string_view kernel, double seconds
 
 void forward(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
              Workspace& workspace, float* pooled, float* logits, const Watchers& watchers) {
-  const Observer& observe = watchers.observe;
   Pass pass(network, parallel, workspace, watchers.profile);
   const auto enter = [&](const std::string& module) {
     if (watchers.profile != nullptr) watchers.profile->enter(module);
   };
+  const auto show = [&](const std::string& name, const MapShape& shape) {
+    if (watchers.observe) watchers.observe(name, shape, pass.map());
+  };
   enter("patch_embed");
   MapShape shape = pass.stem(images);
-  if (observe) observe("patch_embed", shape, pass.map());
+  show("patch_embed", shape);
   for (std::size_t i = 0; i < network.stages.size(); ++i) {
     const Stage& stage = network.stages[i];
     for (std::size_t j = 0; j < stage.blocks.size(); ++j) {
       const std::string name = fmt::format("layers.{}.blocks.{}", i, j);
       enter(name);
       pass.block(stage.blocks[j], shape);
-      if (observe) observe(name, shape, pass.map());
+      show(name, shape);
     }
     enter(fmt::format("layers.{}.downsample.conv", i));
     for (const Downsampling& down : stage.downsample) shape = pass.downsample(down, shape);
-    if (observe) observe(fmt::format("layers.{}", i), shape, pass.map());
+    show(fmt::format("layers.{}", i), shape);
   }
   enter("");
-  const float* normalised = pass.head(shape, pooled, logits);
-  if (observe) observe(kNormName, shape, normalised);
+  pass.head(shape, pooled, logits);
 }
 
 }  // namespace spatialmamba::engine

@@ -24,10 +24,7 @@ struct MapShape {
   std::int64_t size() const { return tokens() * channels; }
 };
 
-inline constexpr const char* kNormName = "norm";
-
-/// Sees the outputs of the stem, of each block, of each stage and of the last norm, by the names of their
-/// modules.
+/// Sees the outputs of the stem, of each block and of each stage, by the names of their modules.
 using Observer = std::function<void(const std::string& name, const MapShape& shape, const float* map)>;
 
 /// Collects the times of a pass's steps.

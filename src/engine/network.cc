@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "engine/parameters.h"
-#include "kernels/depthwise.h"
 #include "kernels/sasf.h"
 
 namespace spatialmamba::engine {
@@ -16,34 +15,38 @@ AlignedVector<float> aligned(const std::vector<float>& values) {
   return {values.begin(), values.end()};
 }
 
+constexpr std::size_t kTaps = 9;
+
 class Packer {
  public:
   Packer(const Parameters& parameters, kernels::Isa isa, kernels::Multiply multiply)
       : parameters_(parameters), isa_(isa), multiply_(multiply) {}
 
-  PackedLinear linear(const std::string& name, const std::string& norm = {}) const {
-    return pack(read_affine(parameters_, name, norm));
+  PackedLinear linear(const std::string& name, const std::string& batch_norm = {}) const {
+    return pack(read_affine(parameters_, name, batch_norm));
   }
-  PackedLinear bare_linear(const std::string& name) const {
-    const std::vector<float> weights = parameters_[name];
-    const std::int64_t outputs = parameters_.size(name, 0);
-    return {outputs, parameters_.size(name, 1), weights.data(), nullptr, isa_, multiply_};
-  }
-  /// A dense 3x3 convolution without bias and its BatchNorm.
-  PackedLinear conv3x3(const std::string& name) const {
-    Affine affine = read_affine(parameters_, name + ".conv", name + ".norm");
-    affine.weights = channels_last(affine.weights, parameters_.size(name + ".conv.weight", 0),
-                                   parameters_.size(name + ".conv.weight", 1));
-    return pack(affine);
+  PackedLinear bare_linear(const std::string& name) const { return pack(bare_affine(name)); }
+
+  /// A dense 3x3 convolution without bias and its BatchNorm. The images have padding channels like all else;
+  /// outputs are padded where `pad_outputs`.
+  PackedLinear conv3x3(const std::string& name, bool pad_outputs) const {
+    const std::string weight = name + ".conv.weight";
+    const std::int64_t outputs = parameters_.size(weight, 0);
+    const std::int64_t inputs = parameters_.size(weight, 1);
+    return pack(
+        channels_last(read_affine(parameters_, name + ".conv", name + ".norm"),
+                      {outputs, inputs, pad_outputs ? stem_padded(outputs) : outputs, stem_padded(inputs)}));
   }
 
-  Depthwise depthwise(const std::string& name) const {
-    const Affine affine = read_affine(parameters_, name);
-    Depthwise result{.channels = parameters_.size(name + ".weight", 0),
-                     .weights = AlignedVector<float>(affine.weights.size()),
-                     .bias = aligned(affine.bias)};
-    kernels::depthwise_weights_from_torch(result.channels, affine.weights.data(), result.weights.data());
-    return result;
+  DepthwiseWeights depthwise(const std::string& name, kernels::Activation activation,
+                             std::int64_t stride = 1) const {
+    return depthwise_of(read_affine(parameters_, name), activation, stride);
+  }
+  /// x + conv(x) as one convolution.
+  DepthwiseWeights residual_depthwise(const std::string& name) const {
+    Affine affine = read_affine(parameters_, name);
+    for (std::size_t c = 0; c < affine.bias.size(); ++c) affine.weights[c * kTaps + kTaps / 2] += 1.0F;
+    return depthwise_of(affine, kernels::Activation::none, 1);
   }
 
   Norm norm(const std::string& name) const { return {values(name + ".weight"), values(name + ".bias")}; }
@@ -68,9 +71,12 @@ class Packer {
     return weights;
   }
 
-  StateMixing state_mixing(const std::string& name) const {
-    return {.in_proj = bare_linear(name + ".in_proj.weight"),
-            .conv = depthwise(name + ".conv2d"),
+  StateMixing state_mixing(const std::string& name, const std::string& norm_name) const {
+    const Affine in_proj = normalised(bare_affine(name + ".in_proj.weight"), norm_name);
+    const std::size_t half = in_proj.bias.size() / 2;
+    return {.in_x = pack(part_of(in_proj, 0, half)),
+            .in_z = pack(part_of(in_proj, half, 2 * half)),
+            .conv = depthwise(name + ".conv2d", kernels::Activation::silu),
             .x_proj = bare_linear(name + ".x_proj_weight"),
             .scan_fusion = scan_fusion(name),
             .out_norm = norm(name + ".out_norm"),
@@ -79,27 +85,25 @@ class Packer {
 
   Block block(const std::string& name) const {
     return {.dim = parameters_.size(name + ".ln_1.weight", 0),
-            .cpe1 = depthwise(name + ".cpe1"),
-            .ln_1 = norm(name + ".ln_1"),
-            .mixing = state_mixing(name + ".self_attention"),
-            .cpe2 = depthwise(name + ".cpe2"),
-            .ln_2 = norm(name + ".ln_2"),
-            .fc1 = linear(name + ".mlp.fc1"),
+            .cpe1 = residual_depthwise(name + ".cpe1"),
+            .mixing = state_mixing(name + ".self_attention", name + ".ln_1"),
+            .cpe2 = residual_depthwise(name + ".cpe2"),
+            .fc1 = pack(normalised(read_affine(parameters_, name + ".mlp.fc1"), name + ".ln_2")),
             .fc2 = linear(name + ".mlp.fc2")};
   }
 
   Downsampling downsampling(const std::string& name) const {
     return {.expand = linear(name + ".0.conv"),
-            .conv = depthwise(name + ".1.conv"),
+            .conv = depthwise(name + ".1.conv", kernels::Activation::relu, 2),
             .reduce = linear(name + ".2.conv", name + ".2.norm")};
   }
 
   Stem stem() const {
     const std::string name = "patch_embed";
-    return {.conv1 = conv3x3(name + ".conv1"),
-            .conv2_0 = conv3x3(name + ".conv2.0"),
-            .conv2_1 = conv3x3(name + ".conv2.1"),
-            .conv3_0 = conv3x3(name + ".conv3.0"),
+    return {.conv1 = conv3x3(name + ".conv1", true),
+            .conv2_0 = conv3x3(name + ".conv2.0", true),
+            .conv2_1 = conv3x3(name + ".conv2.1", true),
+            .conv3_0 = conv3x3(name + ".conv3.0", false),
             .conv3_1 = linear(name + ".conv3.1.conv", name + ".conv3.1.norm")};
   }
 
@@ -110,6 +114,30 @@ class Packer {
     const auto outputs = std::ssize(affine.bias);
     const std::int64_t inputs = std::ssize(affine.weights) / outputs;
     return {outputs, inputs, affine.weights.data(), affine.bias.data(), isa_, multiply_};
+  }
+
+  /// A weight that stands alone, without a module.
+  Affine bare_affine(const std::string& name) const {
+    return {.weights = parameters_[name],
+            .bias = std::vector<float>(static_cast<std::size_t>(parameters_.size(name, 0)))};
+  }
+
+  Affine normalised(Affine affine, const std::string& norm_name) const {
+    fold_norm(affine, parameters_[norm_name + ".weight"], parameters_[norm_name + ".bias"]);
+    return affine;
+  }
+
+  static DepthwiseWeights depthwise_of(const Affine& affine, kernels::Activation activation,
+                                       std::int64_t stride) {
+    const auto channels = std::ssize(affine.bias);
+    const auto tap = [&](std::int64_t k, std::int64_t c) {
+      return affine.weights[static_cast<std::size_t>(c) * kTaps + static_cast<std::size_t>(k)];
+    };
+    return {.channels = channels,
+            .stride = stride,
+            .activation = activation,
+            .taps = {kTaps, channels, tap},
+            .bias = aligned(affine.bias)};
   }
 
   std::vector<float> fusion_taps(const std::string& name, std::int64_t channels) const {
@@ -134,18 +162,17 @@ std::int64_t bytes_of(const AlignedVector<float>& values) {
 std::int64_t bytes_of(const Norm& norm) {
   return bytes_of(norm.gamma) + bytes_of(norm.beta);
 }
-std::int64_t bytes_of(const Depthwise& conv) {
-  return bytes_of(conv.weights) + bytes_of(conv.bias);
+std::int64_t bytes_of(const DepthwiseWeights& conv) {
+  return bytes_of(conv.taps.values) + bytes_of(conv.bias);
 }
 std::int64_t bytes_of(const StateMixing& m) {
   const kernels::ScanFusionWeights& s = m.scan_fusion;
-  return m.in_proj.bytes() + bytes_of(m.conv) + m.x_proj.bytes() + bytes_of(s.dt_weights.values) +
-         bytes_of(s.taps.values) + bytes_of(s.dt_bias) + bytes_of(s.rate) + bytes_of(s.skip) +
-         bytes_of(m.out_norm) + m.out_proj.bytes();
+  return m.in_x.bytes() + m.in_z.bytes() + bytes_of(m.conv) + m.x_proj.bytes() +
+         bytes_of(s.dt_weights.values) + bytes_of(s.taps.values) + bytes_of(s.dt_bias) + bytes_of(s.rate) +
+         bytes_of(s.skip) + bytes_of(m.out_norm) + m.out_proj.bytes();
 }
 std::int64_t bytes_of(const Block& b) {
-  return bytes_of(b.cpe1) + bytes_of(b.ln_1) + bytes_of(b.mixing) + bytes_of(b.cpe2) + bytes_of(b.ln_2) +
-         b.fc1.bytes() + b.fc2.bytes();
+  return bytes_of(b.cpe1) + bytes_of(b.mixing) + bytes_of(b.cpe2) + b.fc1.bytes() + b.fc2.bytes();
 }
 
 }  // namespace

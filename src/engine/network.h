@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/aligned_vector.h"
+#include "kernels/depthwise_pixels.h"
 #include "kernels/packed_linear.h"
 #include "kernels/scan_fusion.h"
 #include "spatialmamba/architecture.h"
@@ -13,6 +14,7 @@
 namespace spatialmamba::engine {
 
 using kernels::AlignedVector;
+using kernels::DepthwiseWeights;
 using kernels::PackedLinear;
 
 /// A network ready to run: folded, merged, packed. Plain data.
@@ -21,16 +23,12 @@ struct Norm {
   AlignedVector<float> beta;
 };
 
-struct Depthwise {
-  std::int64_t channels = 0;
-  AlignedVector<float> weights;  ///< [9][C]
-  AlignedVector<float> bias;     ///< [C]
-};
-
-/// StructureAwareSSM.
+/// StructureAwareSSM between the residual stream's convolutions. A LayerNorm's gain and shift are folded into
+/// the layer behind it.
 struct StateMixing {
-  PackedLinear in_proj;  ///< [2E, d]
-  Depthwise conv;
+  PackedLinear in_x;  ///< [E, d], the first half of in_proj, ln_1 folded in
+  PackedLinear in_z;  ///< [E, d], the second half
+  DepthwiseWeights conv;
   PackedLinear x_proj;  ///< [R + 2, E]: low-rank time step, B, C
   kernels::ScanFusionWeights scan_fusion;
   Norm out_norm;
@@ -39,19 +37,17 @@ struct StateMixing {
 
 struct Block {
   std::int64_t dim = 0;
-  Depthwise cpe1;
-  Norm ln_1;
+  DepthwiseWeights cpe1;  ///< with its residual: 1 is added to the centre tap
   StateMixing mixing;
-  Depthwise cpe2;
-  Norm ln_2;
-  PackedLinear fc1;
+  DepthwiseWeights cpe2;  ///< with its residual
+  PackedLinear fc1;       ///< ln_2 folded in
   PackedLinear fc2;
 };
 
 struct Downsampling {
-  PackedLinear expand;  ///< [8d, d]
-  Depthwise conv;       ///< stride 2
-  PackedLinear reduce;  ///< [next, 8d], BatchNorm folded
+  PackedLinear expand;    ///< [8d, d]
+  DepthwiseWeights conv;  ///< stride 2
+  PackedLinear reduce;    ///< [next, 8d], BatchNorm folded in
 };
 
 struct Stage {
@@ -60,7 +56,8 @@ struct Stage {
   std::vector<Downsampling> downsample;  ///< one, or none behind the last stage
 };
 
-/// Dense 3x3 convolutions as linear layers of patches [3][3][C], BatchNorm folded.
+/// Dense 3x3 convolutions as linear layers of patches [3][3][C], BatchNorm folded in. C is padded with zeros
+/// to a multiple of kStemAlignment, in the images and between the convolutions.
 struct Stem {
   PackedLinear conv1;    ///< stride 2
   PackedLinear conv2_0;  ///< stride 1
@@ -68,6 +65,10 @@ struct Stem {
   PackedLinear conv3_0;  ///< stride 2
   PackedLinear conv3_1;  ///< 1x1
 };
+inline constexpr std::int64_t kStemAlignment = 4;
+constexpr std::int64_t stem_padded(std::int64_t channels) {
+  return (channels + kStemAlignment - 1) / kStemAlignment * kStemAlignment;
+}
 
 struct Network {
   Architecture architecture;

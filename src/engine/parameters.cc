@@ -92,15 +92,39 @@ Affine read_affine(const Parameters& parameters, const std::string& name, const 
   return affine;
 }
 
-std::vector<float> channels_last(const std::vector<float>& weights, std::int64_t outputs,
-                                 std::int64_t inputs) {
+void fold_norm(Affine& affine, const std::vector<float>& gamma, const std::vector<float>& beta) {
+  const std::size_t inputs = gamma.size();
+  for (std::size_t o = 0; o < affine.bias.size(); ++o) {
+    double shift = 0.0;
+    for (std::size_t i = 0; i < inputs; ++i) {
+      float& weight = affine.weights[o * inputs + i];
+      shift += static_cast<double>(weight) * static_cast<double>(beta[i]);
+      weight *= gamma[i];
+    }
+    affine.bias[o] += static_cast<float>(shift);
+  }
+}
+
+Affine part_of(const Affine& affine, std::size_t begin, std::size_t end) {
+  const std::size_t inputs = affine.weights.size() / affine.bias.size();
+  const auto at = [](const std::vector<float>& values, std::size_t i) {
+    return values.begin() + static_cast<std::ptrdiff_t>(i);
+  };
+  return {.weights = {at(affine.weights, begin * inputs), at(affine.weights, end * inputs)},
+          .bias = {at(affine.bias, begin), at(affine.bias, end)}};
+}
+
+Affine channels_last(const Affine& affine, const ConvSizes& sizes) {
   constexpr std::int64_t kTaps = 9;
-  std::vector<float> moved(weights.size());
-  for (std::int64_t o = 0; o < outputs; ++o) {
-    for (std::int64_t i = 0; i < inputs; ++i) {
+  Affine moved{.weights = std::vector<float>(
+                   static_cast<std::size_t>(sizes.padded_outputs * kTaps * sizes.padded_inputs)),
+               .bias = affine.bias};
+  moved.bias.resize(static_cast<std::size_t>(sizes.padded_outputs));
+  for (std::int64_t o = 0; o < sizes.outputs; ++o) {
+    for (std::int64_t i = 0; i < sizes.inputs; ++i) {
       for (std::int64_t k = 0; k < kTaps; ++k) {
-        moved[static_cast<std::size_t>((o * kTaps + k) * inputs + i)] =
-            weights[static_cast<std::size_t>((o * inputs + i) * kTaps + k)];
+        moved.weights[static_cast<std::size_t>((o * kTaps + k) * sizes.padded_inputs + i)] =
+            affine.weights[static_cast<std::size_t>((o * sizes.inputs + i) * kTaps + k)];
       }
     }
   }

@@ -37,8 +37,22 @@ struct Affine {
 ///   w' = w · gamma / sqrt(var + eps),  b' = (b - mean) · gamma / sqrt(var + eps) + beta
 Affine read_affine(const Parameters& parameters, const std::string& name, const std::string& norm = {});
 
-/// Dense 3x3 weights [O, I, 3, 3] as [O][3][3][I], to meet the pixels of channels-last images in their order.
-std::vector<float> channels_last(const std::vector<float>& weights, std::int64_t outputs,
-                                 std::int64_t inputs);
+/// Folds the gain and the shift of a LayerNorm in front into the layer: w' = w · gamma, b' = b + w beta.
+void fold_norm(Affine& affine, const std::vector<float>& gamma, const std::vector<float>& beta);
+
+/// Outputs [begin, end) of the layer alone.
+Affine part_of(const Affine& affine, std::size_t begin, std::size_t end);
+
+/// Sizes of a dense 3x3 convolution, and what they are padded to.
+struct ConvSizes {
+  std::int64_t outputs;
+  std::int64_t inputs;
+  std::int64_t padded_outputs;
+  std::int64_t padded_inputs;
+};
+
+/// Weights [O, I, 3, 3] as [O][3][3][I], to meet the pixels of channels-last images in their order, with
+/// zeros for the outputs and inputs that are padding.
+Affine channels_last(const Affine& affine, const ConvSizes& sizes);
 
 }  // namespace spatialmamba::engine

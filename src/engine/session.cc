@@ -6,6 +6,7 @@
 #include "base/parallel.h"
 #include "engine/forward.h"
 #include "engine/model.h"
+#include "kernels/layer_norm.h"
 
 namespace spatialmamba {
 
@@ -36,6 +37,24 @@ struct Session::Implementation {
   }
 };
 
+namespace {
+
+/// The last LayerNorm of a map, which the engine itself never forms: it applies gain and shift to the mean.
+std::vector<float> normalised(const engine::Network& network, const engine::MapShape& shape,
+                              const float* map) {
+  std::vector<float> rows(static_cast<std::size_t>(shape.size()));
+  kernels::layer_norm_forward<float>({.rows = shape.tokens(),
+                                      .channels = shape.channels,
+                                      .x = map,
+                                      .gamma = network.norm.gamma.data(),
+                                      .beta = network.norm.beta.data(),
+                                      .epsilon = kNormEpsilon},
+                                     rows.data(), nullptr, nullptr, network.isa, ParallelFor());
+  return rows;
+}
+
+}  // namespace
+
 Session::Session(Model model, const SessionOptions& options)
     : implementation_(std::make_unique<Implementation>(
           std::move(model), options.threads == 0 ? available_cores() : options.threads)) {}
@@ -64,14 +83,18 @@ TensorMap Session::stages(const ImageBatch& images, bool all) {
     std::memcpy(tensor.mutable_raw(), values, tensor.bytes());
     maps.add(name, std::move(tensor));
   };
+  const engine::Network& network = model().implementation_->network;
+  const std::string last = "layers." + std::to_string(network.stages.size() - 1);
   const auto observe = [&](const std::string& name, const engine::MapShape& shape, const float* map) {
-    if (name == engine::kNormName) {
-      if (all) add(name, {shape.images, shape.height * shape.width, shape.channels}, map);
-    } else if (all || name.find(".blocks.") == std::string::npos) {
+    if (all || name.find(".blocks.") == std::string::npos) {
       add(name, {shape.images, shape.height, shape.width, shape.channels}, map);
     }
+    if (all && name == last) {
+      const std::vector<float> rows = normalised(network, shape, map);
+      add("norm", {shape.images, shape.height * shape.width, shape.channels}, rows.data());
+    }
   };
-  implementation_->run(implementation_->model.implementation_->network, images, {.observe = observe});
+  implementation_->run(network, images, {.observe = observe});
   const Architecture& architecture = model().architecture();
   add("pooled", {images.count, architecture.dims.back()}, implementation_->pooled.data());
   add("logits", {images.count, architecture.num_classes}, implementation_->logits.data());

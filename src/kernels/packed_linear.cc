@@ -16,14 +16,17 @@
 namespace spatialmamba::kernels {
 namespace {
 
-/// A block of products on its way to the outputs.
-struct FinishedTile {
+/// Products on their way to the outputs.
+struct ProductTile {
   const float* sums;
-  std::int64_t sums_stride;
+  std::int64_t stride;
   std::int64_t rows;
   std::int64_t columns;
   const float* bias;
 };
+
+/// How packed rows hold numbers: as they are, rounded to bf16, or as pairs of bf16.
+enum class RowFormat { floats, rounded, pairs };
 
 }  // namespace
 }  // namespace spatialmamba::kernels
@@ -42,9 +45,9 @@ HWY_INLINE hn::Vec<D> activate(D d, hn::Vec<D> v) {
 }
 
 template <GemmActivation kActivation, bool kResidual>
-void finish_as(const FinishedTile& tile, const LinearOutput& output) {
+void finish_as(const ProductTile& tile, const LinearOutput& output) {
   for (std::int64_t i = 0; i < tile.rows; ++i) {
-    const float* sums = tile.sums + i * tile.sums_stride;
+    const float* sums = tile.sums + i * tile.stride;
     const float* residual = kResidual ? output.residual + i * output.residual_stride : nullptr;
     float* to = output.data + i * output.stride;
     for_vectors<float>(0, tile.columns, [&](auto d, std::int64_t j) HWY_ATTR {
@@ -57,7 +60,7 @@ void finish_as(const FinishedTile& tile, const LinearOutput& output) {
 }
 
 template <GemmActivation kActivation>
-void finish_with(const FinishedTile& tile, const LinearOutput& output) {
+void finish_with(const ProductTile& tile, const LinearOutput& output) {
   if (output.residual == nullptr) {
     finish_as<kActivation, false>(tile, output);
   } else {
@@ -65,7 +68,7 @@ void finish_with(const FinishedTile& tile, const LinearOutput& output) {
   }
 }
 
-void finish(const FinishedTile& tile, const LinearOutput& output) {
+void finish(const ProductTile& tile, const LinearOutput& output) {
   switch (output.activation) {
     case GemmActivation::none:
       return finish_with<GemmActivation::none>(tile, output);
@@ -76,6 +79,63 @@ void finish(const FinishedTile& tile, const LinearOutput& output) {
     case GemmActivation::silu:
       return finish_with<GemmActivation::silu>(tile, output);
   }
+}
+
+// The bits of the nearest bfloat16, ties to even, in the upper half. (NaN may become infinite: an engine's
+// caller is told of either.)
+template <class D>
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> bf16_bits(D, hn::Vec<D> value) {
+  const hn::RebindToUnsigned<D> du;
+  const auto bits = hn::BitCast(du, value);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+  return hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
+}
+
+template <RowFormat kFormat, class D>
+HWY_INLINE void store_packed(D d, hn::Vec<D> value, float* row, std::int64_t j) {
+  if constexpr (kFormat == RowFormat::floats) {
+    hn::StoreU(value, d, row + j);
+  } else {
+    const hn::RebindToUnsigned<D> du;
+    const auto bits = bf16_bits(d, value);
+    if constexpr (kFormat == RowFormat::rounded) {
+      hn::StoreU(hn::BitCast(d, hn::And(bits, hn::Set(du, 0xFFFF0000U))), d, row + j);
+    } else {
+      const hn::Rebind<std::uint16_t, D> d16;
+      hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(bits)), d16,
+                 reinterpret_cast<std::uint16_t*>(row) + j);
+    }
+  }
+}
+
+// As rows of the next layer's inputs; `row` points at the word of the tile's first column.
+template <GemmActivation kActivation, RowFormat kFormat>
+void pack_as(const ProductTile& tile, float* row) {
+  for (std::int64_t i = 0; i < tile.rows; ++i, row += kRowWords<float>) {
+    const float* sums = tile.sums + i * tile.stride;
+    for_vectors<float>(0, tile.columns, [&](auto d, std::int64_t j) HWY_ATTR {
+      const auto sum = hn::Add(hn::LoadU(d, sums + j), hn::LoadU(d, tile.bias + j));
+      store_packed<kFormat>(d, activate<kActivation>(d, sum), row, j);
+    });
+    // A pair whose second number there is none.
+    if (kFormat == RowFormat::pairs && tile.columns % 2 != 0) {
+      reinterpret_cast<std::uint16_t*>(row)[tile.columns] = 0;
+    }
+  }
+}
+
+template <RowFormat kFormat>
+void pack_in(const ProductTile& tile, GemmActivation activation, float* row) {
+  if (activation == GemmActivation::gelu) return pack_as<GemmActivation::gelu, kFormat>(tile, row);
+  if (activation == GemmActivation::relu) return pack_as<GemmActivation::relu, kFormat>(tile, row);
+  if (activation == GemmActivation::silu) return pack_as<GemmActivation::silu, kFormat>(tile, row);
+  pack_as<GemmActivation::none, kFormat>(tile, row);
+}
+
+void pack_tile(const ProductTile& tile, GemmActivation activation, RowFormat format, float* row) {
+  if (format == RowFormat::floats) return pack_in<RowFormat::floats>(tile, activation, row);
+  if (format == RowFormat::rounded) return pack_in<RowFormat::rounded>(tile, activation, row);
+  pack_in<RowFormat::pairs>(tile, activation, row);
 }
 
 }  // namespace
@@ -94,11 +154,17 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
 
 PackedLinear::PackedLinear(std::int64_t outputs, std::int64_t inputs, const float* weights, const float* bias,
                            Isa isa, Multiply multiply)
-    : kernels_(&gemm_kernels<float>(isa, multiply)), isa_(isa), inputs_(inputs), outputs_(outputs) {
+    : kernels_(&gemm_kernels<float>(isa, multiply)),
+      isa_(isa),
+      round_(multiply == Multiply::bf16),
+      inputs_(inputs),
+      outputs_(outputs) {
+  // No panel of a layer in front may straddle two pieces of k.
+  constexpr std::int64_t kPieceStep = 32;
   panel_columns_ = kMaxVectors * kernels_->lanes;
   words_ = divide_up(inputs, kernels_->k_per_word);
   const std::int64_t pieces = std::max<std::int64_t>(1, divide_up(words_, kBlockWords<float>));
-  piece_words_ = divide_up(words_, pieces);
+  piece_words_ = divide_up(divide_up(words_, pieces), kPieceStep) * kPieceStep;
 
   const std::int64_t padded = divide_up(outputs, kernels_->lanes) * kernels_->lanes;
   panels_.resize(static_cast<std::size_t>(padded * words_));
@@ -128,38 +194,77 @@ std::int64_t PackedLinear::packed_size(std::int64_t rows) const {
   return divide_up(words_, piece_words_) * rows * kRowWords<float>;
 }
 
-void PackedLinear::pack_row(const float* x, std::int64_t row, std::int64_t rows, float* packed) const {
+void PackedLinear::pack(const float* x, std::int64_t stride, std::int64_t count, std::int64_t row,
+                        std::int64_t k, std::int64_t k_count, PackedRows packed) const {
   const std::int64_t piece = piece_words_ * kernels_->k_per_word;
-  for (std::int64_t k = 0; k < inputs_; k += piece) {
-    kernels_->pack_rows(x + k, 0, 1, std::min(piece, inputs_ - k), packed + row * kRowWords<float>);
-    packed += rows * kRowWords<float>;
+  for (std::int64_t done = 0; done < k_count;) {
+    const std::int64_t at = k + done;
+    const std::int64_t part = std::min(k_count - done, piece - at % piece);
+    float* to =
+        packed.data + (at / piece * packed.rows + row) * kRowWords<float> + at % piece / kernels_->k_per_word;
+    kernels_->pack_rows(x + done, stride, count, part, to);
+    done += part;
   }
 }
 
-void PackedLinear::multiply(std::int64_t rows, const float* packed, RowRange columns,
-                            const LinearOutput& output) const {
-  const auto finish_tile = SPATIALMAMBA_CHOOSE(isa_, finish);
+void PackedLinear::clear(std::int64_t count, std::int64_t row, std::int64_t k, std::int64_t k_count,
+                         PackedRows packed) const {
+  const std::int64_t first = k / kernels_->k_per_word;
+  const std::int64_t last = (k + k_count) / kernels_->k_per_word;
+  for (std::int64_t word = first; word < last;) {
+    const std::int64_t part = std::min(last - word, piece_words_ - word % piece_words_);
+    float* to =
+        packed.data + (word / piece_words_ * packed.rows + row) * kRowWords<float> + word % piece_words_;
+    for (std::int64_t i = 0; i < count; ++i) std::fill_n(to + i * kRowWords<float>, part, 0.0F);
+    word += part;
+  }
+}
+
+template <typename Finish>
+void PackedLinear::multiply_tiles(PackedRows packed, RowRange columns, const Finish& finish_tile) const {
   // Panels of about the same height rather than a low one at the end.
-  const std::int64_t panels = divide_up(rows, kernels_->rows);
-  const std::int64_t height = divide_up(rows, panels);
-  alignas(64) float tile[kMaxPanelRows * kMaxVectors * 64 / sizeof(float)];
+  const std::int64_t panels = divide_up(packed.rows, kernels_->rows);
+  const std::int64_t height = divide_up(packed.rows, panels);
+  alignas(64) float sums[kMaxPanelRows * kMaxVectors * 64 / sizeof(float)];
   for (std::int64_t j = columns.begin; j < columns.end; j += panel_columns_) {
     const std::int64_t width = panel_width(j);
     const auto& tiles = kernels_->tiles[0][width / kernels_->lanes - 1];
-    for (std::int64_t i = 0; i < rows; i += height) {
-      const std::int64_t count = std::min(height, rows - i);
-      const float* a = packed + i * kRowWords<float>;
+    for (std::int64_t i = 0; i < packed.rows; i += height) {
+      const std::int64_t count = std::min(height, packed.rows - i);
+      const float* a = packed.data + i * kRowWords<float>;
       const float* b = panels_.data() + j * words_;
       for (std::int64_t k = 0; k < words_; k += piece_words_) {
-        tiles[count - 1](std::min(piece_words_, words_ - k), a, b + k * width, tile, width, k > 0);
-        a += rows * kRowWords<float>;
+        tiles[count - 1](std::min(piece_words_, words_ - k), a, b + k * width, sums, width, k > 0);
+        a += packed.rows * kRowWords<float>;
       }
-      LinearOutput part = output;
-      part.data += i * output.stride + j;
-      if (part.residual != nullptr) part.residual += i * output.residual_stride + j;
-      finish_tile({tile, width, count, std::min(width, columns.end - j), bias_.data() + j}, part);
+      finish_tile(ProductTile{sums, width, count, std::min(width, columns.end - j), bias_.data() + j}, i, j);
     }
   }
+}
+
+void PackedLinear::multiply(PackedRows packed, RowRange columns, const LinearOutput& output) const {
+  const auto finish_tile = SPATIALMAMBA_CHOOSE(isa_, finish);
+  multiply_tiles(packed, columns, [&](const ProductTile& tile, std::int64_t row, std::int64_t column) {
+    LinearOutput part = output;
+    part.data += row * output.stride + column;
+    if (part.residual != nullptr) part.residual += row * output.residual_stride + column;
+    finish_tile(tile, part);
+  });
+}
+
+void PackedLinear::multiply(PackedRows packed, GemmActivation activation, const PackedLinear& next,
+                            PackedRows next_packed) const {
+  const auto pack = SPATIALMAMBA_CHOOSE(isa_, pack_tile);
+  const std::int64_t per_word = next.kernels_->k_per_word;
+  const RowFormat format = per_word == 2 ? RowFormat::pairs
+                           : next.round_ ? RowFormat::rounded
+                                         : RowFormat::floats;
+  const std::int64_t piece = next.piece_words_ * per_word;
+  multiply_tiles(packed, {0, outputs_}, [&](const ProductTile& tile, std::int64_t row, std::int64_t column) {
+    float* to = next_packed.data + (column / piece * next_packed.rows + row) * kRowWords<float> +
+                column % piece / per_word;
+    pack(tile, activation, format, to);
+  });
 }
 
 }  // namespace spatialmamba::kernels

@@ -22,6 +22,12 @@ struct LinearOutput {
   std::int64_t residual_stride = 0;
 };
 
+/// A block of packed rows, in memory of the caller's: PackedLinear::packed_size(rows) floats.
+struct PackedRows {
+  float* data;
+  std::int64_t rows;
+};
+
 /// The weights of a linear layer, packed once for one instruction set. Immutable: threads may share it.
 ///
 /// Rows of inputs are packed by the caller, a block at a time and by whatever made them, so that a
@@ -45,21 +51,38 @@ class PackedLinear {
 
   /// Floats that a block of `rows` packed rows takes.
   std::int64_t packed_size(std::int64_t rows) const;
-  /// Packs x [inputs] as row `row` of a block of `rows`.
-  void pack_row(const float* x, std::int64_t row, std::int64_t rows, float* packed) const;
-  /// The outputs of a block of packed rows in the columns [columns.begin, columns.end).
-  void multiply(std::int64_t rows, const float* packed, RowRange columns, const LinearOutput& output) const;
+  /// Packs `count` rows of x from `row` on; of their inputs those from k on, `k_count` of them. k must be
+  /// even.
+  void pack(const float* x, std::int64_t stride, std::int64_t count, std::int64_t row, std::int64_t k,
+            std::int64_t k_count, PackedRows packed) const;
+  /// All inputs of all rows of the block.
+  void pack(const float* x, std::int64_t stride, PackedRows packed) const {
+    pack(x, stride, packed.rows, 0, 0, inputs_, packed);
+  }
+  /// Zeros instead: k and k_count must be even.
+  void clear(std::int64_t count, std::int64_t row, std::int64_t k, std::int64_t k_count,
+             PackedRows packed) const;
+
+  /// The outputs of packed rows in the columns [columns.begin, columns.end).
+  void multiply(PackedRows packed, RowRange columns, const LinearOutput& output) const;
+  /// All outputs, through the activation, as packed rows of the layer `next`.
+  void multiply(PackedRows packed, GemmActivation activation, const PackedLinear& next,
+                PackedRows next_packed) const;
 
  private:
   std::int64_t panel_width(std::int64_t column) const;
+  /// Calls finish(tile of products, rows, columns) for the panels of the columns.
+  template <typename Finish>
+  void multiply_tiles(PackedRows packed, RowRange columns, const Finish& finish) const;
 
   const GemmKernels<float>* kernels_ = nullptr;
   Isa isa_ = Isa::scalar;
+  bool round_ = false;
   std::int64_t inputs_ = 0;
   std::int64_t outputs_ = 0;
   std::int64_t panel_columns_ = 0;
   std::int64_t words_ = 0;        // of one packed column
-  std::int64_t piece_words_ = 0;  // of k that are multiplied at a time
+  std::int64_t piece_words_ = 0;  // of k that are multiplied at a time, a multiple of every panel's width
   AlignedVector<float> panels_;   // [panel][words][width of the panel]
   AlignedVector<float> bias_;     // [outputs, in whole vectors]
 };
