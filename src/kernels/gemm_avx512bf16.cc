@@ -15,6 +15,7 @@ namespace {
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")
 
 constexpr int kLanes = 16;
+constexpr int kRows = 14;  // times two vectors of sums, two of B and one number of A: 31 registers
 
 __mmask16 first(std::int64_t count) {
   return static_cast<__mmask16>((1U << count) - 1);
@@ -147,13 +148,13 @@ void list_tiles(GemmKernels<float>::Tile* tiles, std::integer_sequence<int, kCou
 
 GemmKernels<float> make_kernels(const GemmKernels<float>& base) {
   GemmKernels<float> kernels = base;
-  kernels.rows = kMaxPanelRows;
+  kernels.rows = kRows;
   kernels.lanes = kLanes;
   kernels.k_per_word = 2;
   kernels.pack_rows = &pack_rows;
   kernels.pack_panels = &pack_panels;
   kernels.pack_transposed = &pack_transposed;
-  constexpr std::make_integer_sequence<int, kMaxPanelRows> kCounts;
+  constexpr std::make_integer_sequence<int, kRows> kCounts;
   list_tiles<false, 1>(kernels.tiles[0][0], kCounts);
   list_tiles<false, 2>(kernels.tiles[0][1], kCounts);
   list_tiles<true, 1>(kernels.tiles[1][0], kCounts);

@@ -335,6 +335,13 @@ const GemmKernels<float>& gemm_kernels(Isa isa, Multiply multiply) {
   return SPATIALMAMBA_CHOOSE(isa, rounded_kernels)();
 }
 
+const GemmKernels<float>& packed_gemm_kernels(Isa isa, Multiply multiply) {
+  const GemmKernels<float>& base = gemm_kernels<float>(isa, multiply);
+  if (isa != Isa::amx || multiply != Multiply::bf16) return base;
+  const GemmKernels<float>* tiles = gemm_kernels_amx(base);
+  return tiles == nullptr ? base : *tiles;
+}
+
 template <>
 const GemmKernels<double>& gemm_kernels(Isa isa, Multiply) {
   return SPATIALMAMBA_CHOOSE(isa, double_kernels)();

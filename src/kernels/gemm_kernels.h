@@ -17,7 +17,7 @@ namespace spatialmamba::kernels {
 ///     rows contiguous:      word (i, k) at i * kRowWords<T> + k
 ///     columns contiguous:   word (i, k) at k * (rows of this panel) + i
 
-constexpr int kMaxPanelRows = 14;
+constexpr int kMaxPanelRows = 32;
 constexpr int kMaxVectors = 2;
 
 /// Most words of k that are multiplied at a time: a panel of B then fills two thirds of a 48 KiB first-level
@@ -86,6 +86,10 @@ struct GemmKernels {
   int rows;
   int lanes;
   int k_per_word;
+  /// What packed k and rows are padded to with zeros, where it is products with packed weights that are asked
+  /// for.
+  int word_multiple = 1;
+  int row_multiple = 1;
   PackRows pack_rows;
   PackPanels pack_panels;
   PackTransposed pack_transposed;
@@ -93,11 +97,20 @@ struct GemmKernels {
   Tile tiles[2][kMaxVectors][kMaxPanelRows];
   Finish finish;
   SumColumns sum_columns;
+  /// Called by a thread before and behind its products, where the processor wants to be told.
+  void (*enter)() = nullptr;
+  void (*leave)() = nullptr;
 };
 
 /// Products in full; for the multiplication of bf16, float alone.
 template <typename T>
 const GemmKernels<T>& gemm_kernels(Isa isa, Multiply multiply);
+
+/// For weights that are packed once: as above, and by tiles where the instruction set has them.
+const GemmKernels<float>& packed_gemm_kernels(Isa isa, Multiply multiply);
+
+/// By tiles of AMX. `base` are the kernels of AVX-512-BF16. nullptr where the build lacks them.
+const GemmKernels<float>* gemm_kernels_amx(const GemmKernels<float>& base);
 
 /// By the instructions of AVX-512-BF16. `base` are the kernels of AVX-512. nullptr where the build lacks
 /// them.

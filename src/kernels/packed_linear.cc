@@ -36,10 +36,11 @@ HWY_BEFORE_NAMESPACE();
 namespace spatialmamba::kernels::HWY_NAMESPACE {
 namespace {
 
-template <GemmActivation kActivation, class D>
+// kCoarse: what comes of it is rounded to bf16.
+template <GemmActivation kActivation, bool kCoarse = false, class D>
 HWY_INLINE hn::Vec<D> activate(D d, hn::Vec<D> v) {
   if constexpr (kActivation == GemmActivation::relu) return hn::Max(hn::Zero(d), v);  // NaN stays NaN
-  if constexpr (kActivation == GemmActivation::gelu) return fast_gelu(d, v);
+  if constexpr (kActivation == GemmActivation::gelu) return kCoarse ? coarse_gelu(d, v) : fast_gelu(d, v);
   if constexpr (kActivation == GemmActivation::silu) return fast_silu(d, v);
   return v;
 }
@@ -91,20 +92,30 @@ HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> bf16_bits(D, hn::Vec<D> value) {
   return hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
 }
 
+// Pairs are asked for where the processor has the instructions of AVX-512-BF16.
+template <class D>
+HWY_INLINE void store_pairs(D d, hn::Vec<D> value, std::uint16_t* to) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (hn::MaxLanes(D()) == 16) {
+    __m256i bits;
+    asm("vcvtneps2bf16 %1, %0" : "=v"(bits) : "v"(value.raw));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bits);
+    return;
+  }
+#endif
+  const hn::Rebind<std::uint16_t, D> d16;
+  hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(bf16_bits(d, value))), d16, to);
+}
+
 template <RowFormat kFormat, class D>
 HWY_INLINE void store_packed(D d, hn::Vec<D> value, float* row, std::int64_t j) {
   if constexpr (kFormat == RowFormat::floats) {
     hn::StoreU(value, d, row + j);
-  } else {
+  } else if constexpr (kFormat == RowFormat::rounded) {
     const hn::RebindToUnsigned<D> du;
-    const auto bits = bf16_bits(d, value);
-    if constexpr (kFormat == RowFormat::rounded) {
-      hn::StoreU(hn::BitCast(d, hn::And(bits, hn::Set(du, 0xFFFF0000U))), d, row + j);
-    } else {
-      const hn::Rebind<std::uint16_t, D> d16;
-      hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(bits)), d16,
-                 reinterpret_cast<std::uint16_t*>(row) + j);
-    }
+    hn::StoreU(hn::BitCast(d, hn::And(bf16_bits(d, value), hn::Set(du, 0xFFFF0000U))), d, row + j);
+  } else {
+    store_pairs(d, value, reinterpret_cast<std::uint16_t*>(row) + j);
   }
 }
 
@@ -115,7 +126,7 @@ void pack_as(const ProductTile& tile, float* row) {
     const float* sums = tile.sums + i * tile.stride;
     for_vectors<float>(0, tile.columns, [&](auto d, std::int64_t j) HWY_ATTR {
       const auto sum = hn::Add(hn::LoadU(d, sums + j), hn::LoadU(d, tile.bias + j));
-      store_packed<kFormat>(d, activate<kActivation>(d, sum), row, j);
+      store_packed<kFormat>(d, activate<kActivation, kFormat != RowFormat::floats>(d, sum), row, j);
     });
     // A pair whose second number there is none.
     if (kFormat == RowFormat::pairs && tile.columns % 2 != 0) {
@@ -150,23 +161,43 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
 }
 
+constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) {
+  return divide_up(a, b) * b;
+}
+
+/// Makes the processor ready for a thread's products while it lives.
+class Products {
+ public:
+  explicit Products(const GemmKernels<float>& kernels) : kernels_(kernels) {
+    if (kernels.enter != nullptr) kernels.enter();
+  }
+  ~Products() {
+    if (kernels_.leave != nullptr) kernels_.leave();
+  }
+  Products(const Products&) = delete;
+  Products& operator=(const Products&) = delete;
+
+ private:
+  const GemmKernels<float>& kernels_;
+};
+
 }  // namespace
 
 PackedLinear::PackedLinear(std::int64_t outputs, std::int64_t inputs, const float* weights, const float* bias,
                            Isa isa, Multiply multiply)
-    : kernels_(&gemm_kernels<float>(isa, multiply)),
-      isa_(isa),
-      round_(multiply == Multiply::bf16),
-      inputs_(inputs),
-      outputs_(outputs) {
+    : PackedLinear(outputs, inputs, weights, bias, isa, multiply, packed_gemm_kernels(isa, multiply)) {}
+
+PackedLinear::PackedLinear(std::int64_t outputs, std::int64_t inputs, const float* weights, const float* bias,
+                           Isa isa, Multiply multiply, const GemmKernels<float>& kernels)
+    : kernels_(&kernels), isa_(isa), round_(multiply == Multiply::bf16), inputs_(inputs), outputs_(outputs) {
   // No panel of a layer in front may straddle two pieces of k.
   constexpr std::int64_t kPieceStep = 32;
   panel_columns_ = kMaxVectors * kernels_->lanes;
-  words_ = divide_up(inputs, kernels_->k_per_word);
+  words_ = round_up(divide_up(inputs, kernels_->k_per_word), kernels_->word_multiple);
   const std::int64_t pieces = std::max<std::int64_t>(1, divide_up(words_, kBlockWords<float>));
-  piece_words_ = divide_up(divide_up(words_, pieces), kPieceStep) * kPieceStep;
+  piece_words_ = round_up(divide_up(words_, pieces), kPieceStep);
 
-  const std::int64_t padded = divide_up(outputs, kernels_->lanes) * kernels_->lanes;
+  const std::int64_t padded = round_up(outputs, kernels_->lanes);
   panels_.resize(static_cast<std::size_t>(padded * words_));
   for (std::int64_t j = 0; j < outputs; j += panel_columns_) {
     const std::int64_t width = panel_width(j);
@@ -186,12 +217,14 @@ std::int64_t PackedLinear::bytes() const {
 }
 
 std::int64_t PackedLinear::panel_width(std::int64_t column) const {
-  const std::int64_t padded = divide_up(outputs_, kernels_->lanes) * kernels_->lanes;
+  const std::int64_t padded = round_up(outputs_, kernels_->lanes);
   return std::min(panel_columns_, padded - column);
 }
 
 std::int64_t PackedLinear::packed_size(std::int64_t rows) const {
-  return divide_up(words_, piece_words_) * rows * kRowWords<float>;
+  // Whole tiles of rows are read of the last piece too.
+  const std::int64_t beyond = round_up(rows, kernels_->row_multiple) - rows;
+  return (divide_up(words_, piece_words_) * rows + beyond) * kRowWords<float>;
 }
 
 void PackedLinear::pack(const float* x, std::int64_t stride, std::int64_t count, std::int64_t row,
@@ -205,14 +238,24 @@ void PackedLinear::pack(const float* x, std::int64_t stride, std::int64_t count,
     kernels_->pack_rows(x + done, stride, count, part, to);
     done += part;
   }
+  if (k + k_count == inputs_) pad(count, row, packed);
+}
+
+void PackedLinear::pad(std::int64_t count, std::int64_t row, PackedRows packed) const {
+  const std::int64_t filled = divide_up(inputs_, kernels_->k_per_word);
+  if (filled < words_) clear_words(count, row, {filled, words_}, packed);
 }
 
 void PackedLinear::clear(std::int64_t count, std::int64_t row, std::int64_t k, std::int64_t k_count,
                          PackedRows packed) const {
-  const std::int64_t first = k / kernels_->k_per_word;
-  const std::int64_t last = (k + k_count) / kernels_->k_per_word;
-  for (std::int64_t word = first; word < last;) {
-    const std::int64_t part = std::min(last - word, piece_words_ - word % piece_words_);
+  const std::int64_t last = k + k_count == inputs_ ? words_ : (k + k_count) / kernels_->k_per_word;
+  clear_words(count, row, {k / kernels_->k_per_word, last}, packed);
+}
+
+void PackedLinear::clear_words(std::int64_t count, std::int64_t row, RowRange words,
+                               PackedRows packed) const {
+  for (std::int64_t word = words.begin; word < words.end;) {
+    const std::int64_t part = std::min(words.end - word, piece_words_ - word % piece_words_);
     float* to =
         packed.data + (word / piece_words_ * packed.rows + row) * kRowWords<float> + word % piece_words_;
     for (std::int64_t i = 0; i < count; ++i) std::fill_n(to + i * kRowWords<float>, part, 0.0F);
@@ -226,6 +269,7 @@ void PackedLinear::multiply_tiles(PackedRows packed, RowRange columns, const Fin
   const std::int64_t panels = divide_up(packed.rows, kernels_->rows);
   const std::int64_t height = divide_up(packed.rows, panels);
   alignas(64) float sums[kMaxPanelRows * kMaxVectors * 64 / sizeof(float)];
+  const Products products(*kernels_);
   for (std::int64_t j = columns.begin; j < columns.end; j += panel_columns_) {
     const std::int64_t width = panel_width(j);
     const auto& tiles = kernels_->tiles[0][width / kernels_->lanes - 1];
@@ -260,6 +304,7 @@ void PackedLinear::multiply(PackedRows packed, GemmActivation activation, const 
                            : next.round_ ? RowFormat::rounded
                                          : RowFormat::floats;
   const std::int64_t piece = next.piece_words_ * per_word;
+  next.pad(next_packed.rows, 0, next_packed);
   multiply_tiles(packed, {0, outputs_}, [&](const ProductTile& tile, std::int64_t row, std::int64_t column) {
     float* to = next_packed.data + (column / piece * next_packed.rows + row) * kRowWords<float> +
                 column % piece / per_word;

@@ -39,6 +39,9 @@ class PackedLinear {
   /// weights [outputs, inputs] dense, bias [outputs] or nullptr.
   PackedLinear(std::int64_t outputs, std::int64_t inputs, const float* weights, const float* bias, Isa isa,
                Multiply multiply);
+  /// With kernels of the caller's, `isa` deciding the rest.
+  PackedLinear(std::int64_t outputs, std::int64_t inputs, const float* weights, const float* bias, Isa isa,
+               Multiply multiply, const GemmKernels<float>& kernels);
 
   std::int64_t inputs() const { return inputs_; }
   std::int64_t outputs() const { return outputs_; }
@@ -52,7 +55,7 @@ class PackedLinear {
   /// Floats that a block of `rows` packed rows takes.
   std::int64_t packed_size(std::int64_t rows) const;
   /// Packs `count` rows of x from `row` on; of their inputs those from k on, `k_count` of them. k must be
-  /// even.
+  /// even, and the last inputs must be packed last.
   void pack(const float* x, std::int64_t stride, std::int64_t count, std::int64_t row, std::int64_t k,
             std::int64_t k_count, PackedRows packed) const;
   /// All inputs of all rows of the block.
@@ -70,6 +73,9 @@ class PackedLinear {
                 PackedRows next_packed) const;
 
  private:
+  /// Zeros behind the last input of rows.
+  void pad(std::int64_t count, std::int64_t row, PackedRows packed) const;
+  void clear_words(std::int64_t count, std::int64_t row, RowRange words, PackedRows packed) const;
   std::int64_t panel_width(std::int64_t column) const;
   /// Calls finish(tile of products, rows, columns) for the panels of the columns.
   template <typename Finish>

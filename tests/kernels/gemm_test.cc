@@ -122,6 +122,8 @@ double plain_activation(GemmActivation activation, double x) {
       return std::max(x, 0.0);
     case GemmActivation::gelu:
       return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+    case GemmActivation::silu:
+      return x * logistic(x);
   }
   return kNaN;
 }
@@ -166,7 +168,8 @@ TYPED_TEST(GemmTest, FinishesAsAsked) {
     const std::vector<T> bias = random_values<T>(n, 4);
     const Stored<T> residual(m, n, false, 5);
     for (int asked = 0; asked < 8; ++asked) {
-      for (const auto activation : {GemmActivation::none, GemmActivation::relu, GemmActivation::gelu}) {
+      for (const auto activation :
+           {GemmActivation::none, GemmActivation::relu, GemmActivation::gelu, GemmActivation::silu}) {
         SCOPED_TRACE(
             fmt::format("{} x {} x {}, {}, activation {}", m, n, k, asked, static_cast<int>(activation)));
         for_every_target([&, m = m, n = n, k = k](Isa isa, const ParallelFor& parallel) {
@@ -321,7 +324,7 @@ TYPED_TEST(GemmTest, LetsNanAndInfinityThrough) {
     const std::vector<double> expected = plain_product(a, b);
     for_every_target([&](Isa isa, const ParallelFor& parallel) {
       for (const Multiply multiply : {Multiply::full, Multiply::bf16}) {
-        for (const auto activation : {GemmActivation::relu, GemmActivation::gelu}) {
+        for (const auto activation : {GemmActivation::relu, GemmActivation::gelu, GemmActivation::silu}) {
           Result<T> c(shape.m, shape.n, 3);
           Result<T> active(shape.m, shape.n, 4);
           GemmOutput<T> output{.data = c.data(), .stride = c.stride(), .activation = activation};
