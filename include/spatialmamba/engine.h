@@ -23,6 +23,8 @@ struct ModelOptions {
   /// "scalar", "sse4", "avx2", "avx512", "avx512bf16", "amx", "neon"; empty: SPATIALMAMBA_ISA, or else the
   /// strongest that this machine has.
   std::string isa = {};
+  /// That prepare the weights; 0: as many as the process may use cores.
+  int threads = 0;
   /// Which entry of the file, e.g. "model_ema"; see read_weights().
   std::string key = {};
 };

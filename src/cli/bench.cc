@@ -105,7 +105,8 @@ Input make_input(const Options& options, const Architecture& architecture) {
 Loaded load(const NetworkOptions& options) {
   const ModelOptions how{
       .precision = options.precision == Precision::bf16 ? EnginePrecision::bf16 : EnginePrecision::fp32,
-      .key = options.ema ? "model_ema" : ""};
+      .threads = options.threads,
+                         .key = options.ema ? "model_ema" : ""};
   const double import_seconds = process_age();
   const double start = now();
   if (options.weights.empty()) {

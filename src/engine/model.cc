@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/parallel.h"
 
 namespace spatialmamba {
 namespace {
@@ -23,10 +24,11 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
 
 Model Model::build(const Weights& weights, const ModelOptions& options, const std::string& source) {
   auto implementation = std::make_shared<Implementation>();
+  ThreadPool pool(options.threads == 0 ? available_cores() : options.threads);
   implementation->precision = options.precision;
   implementation->metadata = weights.metadata;
   implementation->network = engine::pack_network(weights.tensors, source, chosen_isa(options.isa),
-                                                 multiplication(options.precision));
+                                                 multiplication(options.precision), pool.parallel_for());
   return Model(std::move(implementation));
 }
 

@@ -1,7 +1,9 @@
 #include "engine/network.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <numbers>
 
 #include "base/error.h"
@@ -190,27 +192,39 @@ std::int64_t Network::bytes() const {
 }
 
 Network pack_network(const TensorMap& tensors, const std::string& source, kernels::Isa isa,
-                     kernels::Multiply multiply) {
+                     kernels::Multiply multiply, const ParallelFor& parallel) {
   Network network;
   network.architecture = require_architecture(tensors, source);
   network.isa = isa;
   const Parameters parameters(tensors, source);
   const Packer packer(parameters, isa, multiply);
-  network.stem = packer.stem();
   const Architecture& architecture = network.architecture;
+  network.stages.resize(architecture.dims.size());
+
+  // Each part reads and packs tensors of its own, so that they can be made in any order.
+  std::vector<std::function<void()>> parts = {[&] { network.stem = packer.stem(); },
+                                              [&] { network.norm = packer.norm("norm"); },
+                                              [&] { network.head = packer.linear("head"); }};
   for (std::size_t i = 0; i < architecture.dims.size(); ++i) {
-    Stage& stage = network.stages.emplace_back();
-    stage.dim = architecture.dims[i];
+    Stage& stage = network.stages[i];
     const std::string name = fmt::format("layers.{}", i);
-    for (std::int64_t j = 0; j < architecture.depths[i]; ++j) {
-      stage.blocks.push_back(packer.block(fmt::format("{}.blocks.{}", name, j)));
+    stage.dim = architecture.dims[i];
+    stage.blocks.resize(static_cast<std::size_t>(architecture.depths[i]));
+    for (std::size_t j = 0; j < stage.blocks.size(); ++j) {
+      parts.emplace_back([&packer, &block = stage.blocks[j], path = fmt::format("{}.blocks.{}", name, j)] {
+        block = packer.block(path);
+      });
     }
-    if (i + 1 < architecture.dims.size()) {
-      stage.downsample.push_back(packer.downsampling(name + ".downsample.conv"));
-    }
+    if (i + 1 == architecture.dims.size()) continue;
+    stage.downsample.resize(1);
+    parts.emplace_back([&packer, &down = stage.downsample[0], path = name + ".downsample.conv"] {
+      down = packer.downsampling(path);
+    });
   }
-  network.norm = packer.norm("norm");
-  network.head = packer.linear("head");
+  std::ranges::reverse(parts);  // the last blocks are the largest
+  parallel(std::ssize(parts), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) parts[static_cast<std::size_t>(i)]();
+  });
   return network;
 }
 

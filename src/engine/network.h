@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/parallel.h"
 #include "kernels/aligned_vector.h"
 #include "kernels/depthwise_pixels.h"
 #include "kernels/packed_linear.h"
@@ -84,6 +85,6 @@ struct Network {
 
 /// Throws Error listing what is missing, unexpected or mis-shaped.
 Network pack_network(const TensorMap& tensors, const std::string& source, kernels::Isa isa,
-                     kernels::Multiply multiply);
+                     kernels::Multiply multiply, const ParallelFor& parallel);
 
 }  // namespace spatialmamba::engine

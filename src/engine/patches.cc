@@ -89,13 +89,17 @@ void copy_images(const ImageBatch& images, std::int64_t channels, float* to, con
   constexpr std::int64_t kLeastRows = 8;
   parallel(images.count * images.height, kLeastRows, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
-      const std::int64_t image = row / images.height;
-      const float* from =
-          images.data + image * channels * pixels + row % images.height * images.width * pixel_step;
+      const float* from = images.data + row / images.height * channels * pixels +
+                          row % images.height * images.width * pixel_step;
       float* out = to + row * images.width * padded;
-      for (std::int64_t x = 0; x < images.width; ++x, out += padded) {
-        for (std::int64_t c = 0; c < padded; ++c) {
-          out[c] = c < channels ? from[x * pixel_step + c * channel_step] : 0.0F;
+      // Channel by channel, which the compiler makes vectors of.
+      for (std::int64_t c = 0; c < padded; ++c) {
+        if (c < channels) {
+          for (std::int64_t x = 0; x < images.width; ++x) {
+            out[x * padded + c] = from[x * pixel_step + c * channel_step];
+          }
+        } else {
+          for (std::int64_t x = 0; x < images.width; ++x) out[x * padded + c] = 0.0F;
         }
       }
     }

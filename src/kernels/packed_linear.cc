@@ -265,9 +265,9 @@ void PackedLinear::clear_words(std::int64_t count, std::int64_t row, RowRange wo
 
 template <typename Finish>
 void PackedLinear::multiply_tiles(PackedRows packed, RowRange columns, const Finish& finish_tile) const {
-  // Panels of about the same height rather than a low one at the end.
+  // Panels of about the same height rather than a low one at the end; but whole tiles where there are such.
   const std::int64_t panels = divide_up(packed.rows, kernels_->rows);
-  const std::int64_t height = divide_up(packed.rows, panels);
+  const std::int64_t height = kernels_->row_multiple > 1 ? kernels_->rows : divide_up(packed.rows, panels);
   alignas(64) float sums[kMaxPanelRows * kMaxVectors * 64 / sizeof(float)];
   const Products products(*kernels_);
   for (std::int64_t j = columns.begin; j < columns.end; j += panel_columns_) {
