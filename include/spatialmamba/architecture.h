@@ -9,7 +9,7 @@
 
 namespace spatialmamba {
 
-/// The shape of a Spatial-Mamba classifier: everything that decides parameter names and shapes.
+/// The shape of a Spatial-Mamba network: everything that decides parameter names and shapes.
 struct Architecture {
   std::string variant;               ///< "tiny", "small", "base", "micro", or "custom"
   std::vector<std::int64_t> dims;    ///< channels of each stage
@@ -18,6 +18,9 @@ struct Architecture {
   std::int64_t num_classes = 1000;
   double drop_path_rate = 0.0;  ///< of the last block; grows linearly from 0
   double mesa = 0.0;            ///< weight of the MESA loss in this variant's recipe
+  /// A feature extractor for other tasks: `outnorm0` ... on the map of every stage (before its downsampling)
+  /// in place of `norm` and `head`.
+  bool backbone = false;
 
   std::int64_t stages() const { return static_cast<std::int64_t>(dims.size()); }
 };

@@ -6,13 +6,11 @@
 #include <set>
 
 #include "base/error.h"
+#include "model/inference.h"
 
 namespace spatialmamba {
 namespace {
 
-// Far above any real model; keeps every product of sizes inside 64 bits, whatever a file claims.
-constexpr std::int64_t kMaxChannels = 1 << 14;
-constexpr std::int64_t kMaxClasses = 1 << 24;
 constexpr std::int64_t kMaxStages = 8;
 constexpr std::int64_t kMaxBlocks = 4096;
 
@@ -38,24 +36,10 @@ std::array<Architecture, 4> make_variants() {
   }};
 }
 
-void require_between(std::string_view what, std::int64_t value, std::int64_t low, std::int64_t high) {
-  if (value < low || value > high) fail_usage("{} must be between {} and {}, not {}", what, low, high, value);
-}
+constexpr std::string_view kClassifier = "a Spatial-Mamba classifier";
 
-/// The size of one dimension of a tensor that the architecture is read off, after its rank was checked.
-std::int64_t size_from(const TensorMap& tensors, const std::string& name, std::size_t rank,
-                       std::size_t dimension) {
-  const Tensor* tensor = tensors.find(name);
-  if (tensor == nullptr)
-    fail("no tensor '{}': these are not the weights of a Spatial-Mamba classifier", name);
-  if (tensor->shape().size() != rank) {
-    fail("{} has shape {}, expected {} dimensions", name, to_string(tensor->shape()), rank);
-  }
-  return tensor->shape()[dimension];
-}
-
-std::string block_name(std::size_t stage, std::int64_t block) {
-  return fmt::format("layers.{}.blocks.{}.ln_1.weight", stage, block);
+std::string block_name(const std::string& prefix, std::size_t stage, std::int64_t block) {
+  return fmt::format("{}layers.{}.blocks.{}.ln_1.weight", prefix, stage, block);
 }
 
 void append_list(std::string& text, std::string_view title, const std::vector<std::string>& names) {
@@ -64,7 +48,52 @@ void append_list(std::string& text, std::string_view title, const std::vector<st
   for (const std::string& name : names) text += fmt::format("  {}\n", name);
 }
 
+/// Dims, depths and channels of the network whose names begin with `prefix`.
+Architecture infer_stages(const TensorMap& tensors, const std::string& prefix, std::string_view what) {
+  Architecture architecture;
+  architecture.variant = "custom";
+  architecture.in_channels = size_from(tensors, prefix + "patch_embed.conv1.conv.weight", 4, 1, what);
+  // Probing name by name is bounded by the tensors that there are, whatever indices the names claim.
+  for (std::size_t stage = 0; stage == 0 || tensors.contains(block_name(prefix, stage, 0)); ++stage) {
+    architecture.dims.push_back(size_from(tensors, block_name(prefix, stage, 0), 1, 0, what));
+    std::int64_t depth = 1;
+    while (tensors.contains(block_name(prefix, stage, depth))) ++depth;
+    architecture.depths.push_back(depth);
+  }
+  return architecture;
+}
+
+/// Checks what was inferred, and takes over a built-in variant's name and rates where it is one.
+void finish_inference(Architecture& architecture, std::string_view what) {
+  try {
+    validate(architecture);
+  } catch (const UsageError& error) {
+    fail("these are not the weights of {}: {}", what, error.what());
+  }
+  for (const Architecture& known : make_variants()) {
+    if (known.dims == architecture.dims && known.depths == architecture.depths) {
+      architecture.variant = known.variant;
+      architecture.drop_path_rate = known.drop_path_rate;
+      architecture.mesa = known.mesa;
+    }
+  }
+}
+
 }  // namespace
+
+void require_between(std::string_view what, std::int64_t value, std::int64_t low, std::int64_t high) {
+  if (value < low || value > high) fail_usage("{} must be between {} and {}, not {}", what, low, high, value);
+}
+
+std::int64_t size_from(const TensorMap& tensors, const std::string& name, std::size_t rank,
+                       std::size_t dimension, std::string_view what) {
+  const Tensor* tensor = tensors.find(name);
+  if (tensor == nullptr) fail("no tensor '{}': these are not the weights of {}", name, what);
+  if (tensor->shape().size() != rank) {
+    fail("{} has shape {}, expected {} dimensions", name, to_string(tensor->shape()), rank);
+  }
+  return tensor->shape()[dimension];
+}
 
 std::vector<std::string> variant_names() {
   std::vector<std::string> names;
@@ -119,44 +148,35 @@ std::vector<double> drop_path_rates(const Architecture& architecture) {
 }
 
 Architecture infer_architecture(const TensorMap& tensors) {
-  Architecture architecture;
-  architecture.variant = "custom";
-  architecture.in_channels = size_from(tensors, "patch_embed.conv1.conv.weight", 4, 1);
-  // Probing name by name is bounded by the tensors that there are, whatever indices the names claim.
-  for (std::size_t stage = 0; stage == 0 || tensors.contains(block_name(stage, 0)); ++stage) {
-    architecture.dims.push_back(size_from(tensors, block_name(stage, 0), 1, 0));
-    std::int64_t depth = 1;
-    while (tensors.contains(block_name(stage, depth))) ++depth;
-    architecture.depths.push_back(depth);
-  }
-  architecture.num_classes = size_from(tensors, "head.weight", 2, 0);
-  try {
-    validate(architecture);
-  } catch (const UsageError& error) {
-    fail("these are not the weights of a Spatial-Mamba classifier: {}", error.what());
-  }
-  for (const Architecture& known : make_variants()) {
-    if (known.dims == architecture.dims && known.depths == architecture.depths) {
-      architecture.variant = known.variant;
-      architecture.drop_path_rate = known.drop_path_rate;
-      architecture.mesa = known.mesa;
-    }
-  }
+  Architecture architecture = infer_stages(tensors, "", kClassifier);
+  architecture.num_classes = size_from(tensors, "head.weight", 2, 0, kClassifier);
+  finish_inference(architecture, kClassifier);
+  return architecture;
+}
+
+Architecture infer_backbone(const TensorMap& tensors, const std::string& prefix, std::string_view what) {
+  Architecture architecture = infer_stages(tensors, prefix, what);
+  architecture.backbone = true;
+  finish_inference(architecture, what);
   return architecture;
 }
 
 WeightsMismatch compare(const Architecture& architecture, const TensorMap& tensors) {
+  return compare(tensor_specs(architecture), architecture.variant, tensors);
+}
+
+WeightsMismatch compare(const std::vector<TensorSpec>& specs, std::string_view model,
+                        const TensorMap& tensors) {
   WeightsMismatch mismatch;
   std::set<std::string, std::less<>> expected;
-  for (const TensorSpec& spec : tensor_specs(architecture)) {
+  for (const TensorSpec& spec : specs) {
     expected.insert(spec.name);
     const Tensor* found = tensors.find(spec.name);
     if (found == nullptr) {
       mismatch.missing.push_back(spec.name);
     } else if (found->shape() != spec.shape) {
       mismatch.misshaped.push_back(fmt::format("{} has shape {}, model {} expects {}", spec.name,
-                                               to_string(found->shape()), architecture.variant,
-                                               to_string(spec.shape)));
+                                               to_string(found->shape()), model, to_string(spec.shape)));
     }
   }
   for (const auto& [name, tensor] : tensors) {

@@ -50,6 +50,13 @@ SpatialMambaImpl::SpatialMambaImpl(Architecture architecture, const ModelOptions
     rate = next_rate;
   }
   register_module("layers", list);
+  if (architecture_.backbone) {
+    for (std::size_t i = 0; i < dims.size(); ++i) {
+      out_norms_.push_back(
+          register_module(fmt::format("outnorm{}", i), Affine(std::vector<std::int64_t>{dims[i]})));
+    }
+    return;
+  }
   norm_ = register_module("norm", Affine(std::vector<std::int64_t>{dims.back()}));
   head_ = register_module("head", Affine(std::vector<std::int64_t>{architecture_.num_classes, dims.back()}));
 }
@@ -76,6 +83,18 @@ Stages SpatialMambaImpl::forward_stages(const torch::Tensor& images, bool with_b
   stages.pooled = stages.norm.mean(1);
   stages.logits = linear(stages.pooled, head_->weight, head_->bias, false, compute_);
   return stages;
+}
+
+std::vector<torch::Tensor> SpatialMambaImpl::forward_maps(const torch::Tensor& images) {
+  check(images);
+  std::vector<torch::Tensor> maps;
+  torch::Tensor x = patch_embed_(images);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    for (const Block& block : layers_[i]->blocks) x = run_block(block, x);
+    maps.push_back(layer_norm(x, out_norms_[i]->weight, out_norms_[i]->bias, compute_));
+    if (layers_[i]->downsample) x = layers_[i]->downsample(x);
+  }
+  return maps;
 }
 
 torch::Tensor SpatialMambaImpl::run_block(const Block& block, const torch::Tensor& x) {
@@ -111,8 +130,9 @@ void SpatialMambaImpl::check(const torch::Tensor& images) const {
     fail("the model expects images of shape (N, {}, H, W), got {}", architecture_.in_channels,
          to_string(Shape(images.sizes().begin(), images.sizes().end())));
   }
-  if (images.scalar_type() != head_->weight.scalar_type()) {
-    fail("the model computes in {}, the images are {}", c10::toString(head_->weight.scalar_type()),
+  const torch::ScalarType type = (architecture_.backbone ? out_norms_[0] : norm_)->weight.scalar_type();
+  if (images.scalar_type() != type) {
+    fail("the model computes in {}, the images are {}", c10::toString(type),
          c10::toString(images.scalar_type()));
   }
   if (images.numel() == 0) fail("the model got an empty batch of images");

@@ -52,8 +52,9 @@ class StageImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Stage);
 
-/// The classifier. Parameters and buffers carry the reference's names, in the reference's order. Values are
-/// not initialised by the constructor: call initialise() or load_weights().
+/// The classifier, or the backbone of another task's network. Parameters and buffers carry the reference's
+/// names, in the reference's order. Values are not initialised by the constructor: call initialise() or
+/// load_weights().
 class SpatialMambaImpl : public torch::nn::Module {
  public:
   /// Throws UsageError for an architecture that cannot be built.
@@ -63,12 +64,16 @@ class SpatialMambaImpl : public torch::nn::Module {
   /// classes). Throws Error for another type, rank or channel count.
   torch::Tensor forward(const torch::Tensor& images);
   Stages forward_stages(const torch::Tensor& images, bool with_blocks = false);
+  /// For a backbone: the normalised map of each stage, (N, H_i, W_i, dims_i), at 1/4, 1/8, ... of the size.
+  std::vector<torch::Tensor> forward_maps(const torch::Tensor& images);
   /// Runs in evaluation mode without gradients, whatever mode the model is in.
   std::vector<BlockStates> record_states(const torch::Tensor& images);
 
   const Architecture& architecture() const { return architecture_; }
   kernels::Isa isa() const { return compute_->isa; }
   Precision precision() const { return compute_->precision; }
+  /// What the kernels run with, for the heads on a backbone to share.
+  const ComputePtr& compute() const { return compute_; }
   void set_precision(Precision precision) { compute_->precision = precision; }
   bool checkpoint_blocks() const { return checkpoint_blocks_; }
   void set_checkpoint_blocks(bool on) { checkpoint_blocks_ = on; }
@@ -86,7 +91,8 @@ class SpatialMambaImpl : public torch::nn::Module {
 
   Stem patch_embed_{nullptr};
   std::vector<Stage> layers_;
-  Affine norm_{nullptr};
+  std::vector<Affine> out_norms_;  ///< of a backbone, one per stage
+  Affine norm_{nullptr};           ///< of a classifier
   Affine head_{nullptr};
 };
 TORCH_MODULE(SpatialMamba);

@@ -65,46 +65,59 @@ spatialmamba::Tensor from_torch(const torch::Tensor& tensor) {
   return copy;
 }
 
-std::vector<std::pair<std::string, torch::Tensor>> named_state(const SpatialMambaImpl& model) {
+NamedState named_state(const SpatialMambaImpl& model) {
+  return named_state(model, tensor_specs(model.architecture()));
+}
+
+NamedState named_state(const torch::nn::Module& model, const std::vector<TensorSpec>& specs) {
   const auto parameters = model.named_parameters();
   const auto buffers = model.named_buffers();
-  std::vector<std::pair<std::string, torch::Tensor>> state;
-  for (const TensorSpec& spec : tensor_specs(model.architecture())) {
+  NamedState state;
+  for (const TensorSpec& spec : specs) {
     const torch::Tensor* found = parameters.find(spec.name);
     state.emplace_back(spec.name, found != nullptr ? *found : buffers[spec.name]);
   }
   return state;
 }
 
+void load_state(const NamedState& state, const TensorMap& tensors, const WeightsMismatch& mismatch,
+                const std::string& source, const std::string& model, const LoadOptions& options) {
+  WeightsMismatch errors = mismatch;
+  if (options.allow_missing) errors.missing.clear();
+  if (options.allow_unexpected) errors.unexpected.clear();
+  if (!errors.empty()) fail("{}: the weights do not fit model {}\n{}", source, model, errors.describe());
+  const torch::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : state) {
+    if (const spatialmamba::Tensor* found = tensors.find(name)) tensor.copy_(to_torch(*found));
+  }
+}
+
 LoadReport load_weights(SpatialMambaImpl& model, const TensorMap& tensors, const std::string& source,
                         const LoadOptions& options) {
   LoadReport report{.mismatch = compare(model.architecture(), tensors)};
   WeightsMismatch errors = report.mismatch;
+  NamedState state = named_state(model);
   if (options.reset_head) {
     report.head_was_reset =
         std::ranges::any_of(errors.missing, is_head) || std::ranges::any_of(errors.misshaped, is_head);
     drop_head(errors.missing);
     drop_head(errors.misshaped);
   }
-  if (options.allow_missing) errors.missing.clear();
-  if (options.allow_unexpected) errors.unexpected.clear();
-  if (!errors.empty()) {
-    fail("{}: the weights do not fit model {}\n{}", source, model.architecture().variant, errors.describe());
-  }
-
-  const torch::NoGradGuard no_grad;
-  for (auto& [name, parameter] : named_state(model)) {
-    const spatialmamba::Tensor* tensor = tensors.find(name);
-    if (tensor == nullptr || (report.head_was_reset && is_head(name))) continue;
-    parameter.copy_(to_torch(*tensor));
-  }
+  if (report.head_was_reset) std::erase_if(state, [](const auto& entry) { return is_head(entry.first); });
+  load_state(state, tensors, errors, source, model.architecture().variant, options);
   if (report.head_was_reset) initialise_head(model, options.seed);
   return report;
 }
 
+TensorMap to_tensors(const NamedState& state) {
+  TensorMap tensors;
+  for (const auto& [name, tensor] : state) tensors.add(name, from_torch(tensor));
+  return tensors;
+}
+
 Weights to_weights(const SpatialMambaImpl& model) {
   Weights weights;
-  for (const auto& [name, tensor] : named_state(model)) weights.tensors.add(name, from_torch(tensor));
+  weights.tensors = to_tensors(named_state(model));
   weights.metadata["task"] = "classification";
   weights.metadata["variant"] = model.architecture().variant;
   return weights;

@@ -31,8 +31,21 @@ LoadReport load_weights(SpatialMambaImpl& model, const TensorMap& tensors, const
 /// and `variant`.
 Weights to_weights(const SpatialMambaImpl& model);
 
-/// Parameters and buffers by name, in the order of tensor_specs(). The tensors share the model's storage.
-std::vector<std::pair<std::string, torch::Tensor>> named_state(const SpatialMambaImpl& model);
+/// Parameters and buffers by name. The tensors share the model's storage.
+using NamedState = std::vector<std::pair<std::string, torch::Tensor>>;
+
+/// In the order of tensor_specs().
+NamedState named_state(const SpatialMambaImpl& model);
+/// The same for a model of any task whose tensors these are.
+NamedState named_state(const torch::nn::Module& model, const std::vector<TensorSpec>& specs);
+
+/// load_weights() for a model of any task, given its state and how the tensors differ from what it expects.
+/// What is allowed to be missing keeps its values.
+void load_state(const NamedState& state, const TensorMap& tensors, const WeightsMismatch& mismatch,
+                const std::string& source, const std::string& model, const LoadOptions& options = {});
+
+/// Copies of a state, in its order.
+TensorMap to_tensors(const NamedState& state);
 
 /// A tensor of LibTorch's that holds a copy of the elements.
 torch::Tensor to_torch(const spatialmamba::Tensor& tensor);

@@ -2,6 +2,7 @@
 
 #include "nn/functions/depthwise_conv.h"
 #include "nn/functions/linear.h"
+#include "nn/functions/maps.h"
 
 namespace spatialmamba::nn {
 namespace {
@@ -14,12 +15,6 @@ void register_list(torch::nn::Module& owner, const std::string& name, const std:
   torch::nn::ModuleList list;
   for (const ConvNorm& part : parts) list->push_back(part);
   owner.register_module(name, list);
-}
-
-/// The dense 3x3 convolution: x (N, H, W, C) -> (N, ceil(H/stride), ceil(W/stride), K).
-torch::Tensor conv3x3(const torch::Tensor& x, const ConvNorm& layer, std::int64_t stride) {
-  const torch::Tensor weight = layer->conv->weight.contiguous(at::MemoryFormat::ChannelsLast);
-  return at::conv2d(x.permute({0, 3, 1, 2}), weight, {}, stride, 1).permute({0, 2, 3, 1}).contiguous();
 }
 
 }  // namespace
@@ -45,10 +40,10 @@ StemImpl::StemImpl(std::int64_t in_channels, std::int64_t dim, ComputePtr comput
 
 torch::Tensor StemImpl::forward(const torch::Tensor& images) {
   torch::Tensor x = images.permute({0, 2, 3, 1}).contiguous();
-  const torch::Tensor a = torch::relu(conv1_->norm(conv3x3(x, conv1_, 2)));
-  x = torch::relu(conv2_[0]->norm(conv3x3(a, conv2_[0], 1)));
-  x = conv2_[1]->norm(conv3x3(x, conv2_[1], 1)) + a;
-  x = torch::relu(conv3_[0]->norm(conv3x3(x, conv3_[0], 2)));
+  const torch::Tensor a = torch::relu(conv1_->norm(dense_conv(x, conv1_->conv->weight, {}, 2)));
+  x = torch::relu(conv2_[0]->norm(dense_conv(a, conv2_[0]->conv->weight, {}, 1)));
+  x = conv2_[1]->norm(dense_conv(x, conv2_[1]->conv->weight, {}, 1)) + a;
+  x = torch::relu(conv3_[0]->norm(dense_conv(x, conv3_[0]->conv->weight, {}, 2)));
   return conv3_[1]->norm(linear(x, conv3_[1]->conv->weight, {}, false, compute_)).contiguous();
 }
 
