@@ -2,6 +2,7 @@
 // where the time goes. Usage: bench_train_step [variant] [batch] [size] [threads] [rounds] [fp32|bf16]
 // [profile]
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 #include <torch/torch.h>
 #include <CLI/CLI.hpp>
@@ -131,14 +132,16 @@ void measure(const Options& options, const std::function<void(Times&)>& step) {
   if (options.profile) print_profile([&] { step(times); });
 }
 
-/// One step for each line "run" on standard input, so that a script can let several programs take turns.
+/// Takes turns with other programs (bench/peers/turns.py): `run N` on standard input, a JSON list of seconds
+/// out.
 void serve(const std::function<void(Times&)>& step) {
-  fmt::print("ready\n");
+  fmt::print("{{}}\n");
   std::fflush(stdout);
-  for (std::string line; std::getline(std::cin, line) && line == "run";) {
+  std::string word;
+  for (int count = 0; std::cin >> word && word == "run" && std::cin >> count;) {
     Times times;
-    step(times);
-    fmt::print("{}\n", times.step[0]);
+    for (int i = 0; i < count; ++i) step(times);
+    fmt::print("[{}]\n", fmt::join(times.step, ", "));
     std::fflush(stdout);
   }
   fmt::print("{{\"peak_rss_mb\": {}}}\n", peak_megabytes());
@@ -177,7 +180,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads)->capture_default_str();
   app.add_option("--rounds", options.rounds)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_flag("--profile", options.profile, "then one step more, by operator");
-  app.add_flag("--interactive", options.interactive, "a step for each line 'run' on standard input");
+  app.add_flag("--interactive", options.interactive, "N steps for each line 'run N' on standard input");
   CLI11_PARSE(app, argc, argv);
   try {
     return run(options);

@@ -1,20 +1,17 @@
 """Spatial-Mamba in eager PyTorch, laid out as the official code lays it out: convolutions on [B, C, H, W], linear layers
-and norms on [B, H, W, C], the scan on [B, C, L]. The CUDA-only scan is a C++ extension (scan.cpp); in training the fusion
-is three dilated depthwise convolutions over replicated borders. Parameter names are the official ones, so that one weights
-file serves every candidate."""
+and norms on [B, H, W, C], the scan on [B, C, L]. The CUDA-only scan is a C++ extension (scan.cpp); the fusion is three
+dilated depthwise convolutions over replicated borders in training, one 11x11 convolution in evaluation. Parameter names are
+the official ones, so that one weights file serves every candidate."""
 import math
-import pathlib
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.cpp_extension import load
 
-_scan = load(
-    name="spatialmamba_peer_scan",
-    sources=[str(pathlib.Path(__file__).with_name("scan.cpp"))],
-    extra_cflags=["-O3", "-march=native", "-ffast-math", "-fopenmp", "-fopenmp-simd"],
-)
+import stencil
+from extension import build
+
+_scan = build("spatialmamba_peer_scan", "scan.cpp")
 
 VARIANTS = {
     "tiny": ((64, 128, 256, 512), (2, 4, 8, 4)),
@@ -46,14 +43,23 @@ class StateFusion(nn.Module):
         self.kernel_3_1 = nn.Parameter(torch.ones(channels, 1, 3, 3))
         self.kernel_3_2 = nn.Parameter(torch.ones(channels, 1, 3, 3))
         self.alpha = nn.Parameter(torch.ones(3))
+        self.stencil = None
 
     def forward(self, h):
-        kernels = (self.kernel_3, self.kernel_3_1, self.kernel_3_2)
+        return self.dilated(h) if self.training else self.merged(h)
+
+    def dilated(self, h):
         fused = 0
-        for alpha, kernel, reach in zip(self.alpha, kernels, (1, 3, 5)):
+        for alpha, (name, reach) in zip(self.alpha, stencil.KERNELS.items()):
             padded = F.pad(h, (reach,) * 4, mode="replicate")
-            fused = fused + alpha * F.conv2d(padded, kernel, dilation=reach, groups=h.shape[1])
+            fused = fused + alpha * F.conv2d(padded, getattr(self, name), dilation=reach, groups=h.shape[1])
         return fused
+
+    def merged(self, h):
+        """Merged at the first evaluation and kept, as the official code does."""
+        if self.stencil is None:
+            self.stencil = stencil.merged(dict(self.named_parameters()))
+        return F.conv2d(F.pad(h, (stencil.REACH,) * 4, mode="replicate"), self.stencil, groups=h.shape[1])
 
 
 class StructureAwareSSM(nn.Module):

@@ -10,19 +10,16 @@ Every candidate is its own process, and only one computes at a time (A B C ... A
 this measures speed and memory; that both compute the same function is what the golden tests are for.
 """
 import argparse
-import json
 import os
-import resource
-import statistics
-import subprocess
 import sys
-import time
+
+from turns import Candidate, serve
 
 MODES = {"fp32": (False, False), "fp32-cl": (False, True), "amp": (True, False), "amp-cl": (True, True)}
 
 
-def serve_torch(mode, variant, batch, size, threads):
-    """The child process: answers each line `run` with the seconds of one step."""
+def serve_torch(mode: str, variant: str, batch: int, size: int, threads: int) -> None:
+    """The child process."""
     import torch
 
     from model import VARIANTS, SpatialMamba
@@ -30,15 +27,14 @@ def serve_torch(mode, variant, batch, size, threads):
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     amp, channels_last = MODES[mode]
-    dims, depths = VARIANTS[variant]
-    model = SpatialMamba(dims, depths).train()
+    model = SpatialMamba(*VARIANTS[variant]).train()
     images, labels = torch.randn(batch, 3, size, size), torch.randint(0, 1000, (batch,))
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
         images = images.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05, fused=True)
 
-    def step():
+    def step() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=amp):
             loss = torch.nn.functional.cross_entropy(model(images), labels)
         loss.backward()
@@ -46,36 +42,10 @@ def serve_torch(mode, variant, batch, size, threads):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    print("ready", flush=True)
-    for line in sys.stdin:
-        if line.strip() != "run":
-            break
-        start = time.perf_counter()
-        step()
-        print(time.perf_counter() - start, flush=True)
-    print(json.dumps({"peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}), flush=True)
+    serve(step, {})
 
 
-class Candidate:
-    def __init__(self, name, command):
-        self.name, self.seconds = name, []
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        if not self.process.stdout.readline().startswith("ready"):
-            sys.exit(f"{name}: did not start")
-
-    def ask(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline()
-
-    def run(self):
-        return float(self.ask("run"))
-
-    def finish(self):
-        return json.loads(self.ask("end"))["peak_rss_mb"]
-
-
-def main():
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours", help="our train_step program")
     parser.add_argument("--variant", default="tiny")
@@ -85,27 +55,35 @@ def main():
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--modes", nargs="*", default=list(MODES), choices=list(MODES))
     parser.add_argument("--serve", choices=list(MODES), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.serve:
-        return serve_torch(args.serve, args.variant, args.batch, args.size, args.threads)
+    return parser.parse_args()
 
+
+def start(args: argparse.Namespace) -> list[Candidate]:
     shape = ["--variant", args.variant, "--batch", str(args.batch), "--size", str(args.size), "--threads", str(args.threads)]
-    os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
-    candidates = [Candidate(f"pytorch {m}", [sys.executable, __file__, "--serve", m, *shape]) for m in args.modes]
+    env = {"OMP_NUM_THREADS": str(args.threads), **os.environ}
+    commands = {f"pytorch {mode}": [sys.executable, __file__, "--serve", mode] for mode in args.modes}
     if args.ours:
         for precision in ("fp32", "bf16"):
-            candidates.append(Candidate(f"ours {precision}", [args.ours, "--interactive", "--precision", precision, *shape]))
-    for round_number in range(args.rounds + 1):
+            commands[f"ours {precision}"] = [args.ours, "--interactive", "--precision", precision]
+    return [Candidate(name, [*command, *shape], env=env) for name, command in commands.items()]
+
+
+def main() -> None:
+    args = parse_arguments()
+    if args.serve:
+        return serve_torch(args.serve, args.variant, args.batch, args.size, args.threads)
+    candidates = start(args)
+    for candidate in candidates:
+        candidate.run()  # warms up
+    for _ in range(args.rounds):
         for candidate in candidates:
-            seconds = candidate.run()
-            if round_number > 0:  # the first round warms up
-                candidate.seconds.append(seconds)
-    fastest = min((min(c.seconds) for c in candidates if c.name.startswith("pytorch fp32")), default=float("nan"))
+            candidate.measure(1)
+    fastest = min((c.best for c in candidates if c.name.startswith("pytorch fp32")), default=float("nan"))
     print(f"{args.variant}, batch {args.batch}, {args.size} x {args.size}, {args.threads} threads, {args.rounds} rounds")
     print("| candidate | min s | median s | x faster than the best fp32 peer | peak RSS MB |\n|---|---|---|---|---|")
     for c in candidates:
-        best = min(c.seconds)
-        print(f"| {c.name} | {best:.3f} | {statistics.median(c.seconds):.3f} | {fastest / best:.2f} | {c.finish():.0f} |")
+        c.finish()
+        print(f"| {c.name} | {c.best:.3f} | {c.median:.3f} | {fastest / c.best:.2f} | {c.peak_rss_mb:.0f} |")
 
 
 if __name__ == "__main__":

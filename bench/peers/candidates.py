@@ -1,0 +1,69 @@
+"""Who takes part: a name, the module that runs it, what that module's `load` is told, and the files it needs made before."""
+from dataclasses import dataclass, field
+from typing import Any
+
+SPATIAL_MAMBA, CONVNEXT = "spatial-mamba", "convnext"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    about: str
+    module: str
+    options: dict[str, Any] = field(default_factory=dict)
+    network: str = SPATIAL_MAMBA
+    graph: str = ""  # the ONNX export: its fusion
+    single_images: bool = False  # the export is for batch 1
+
+
+def _torch() -> dict[str, Recipe]:
+    eager = {
+        "torch-reference": ("layout of the official code, scan in C++", {"layout": "reference"}),
+        "torch-cl": ("channels-last rewrite, scan in C++", {"fusion": "merged"}),
+        "torch-cl-sasf": ("channels-last rewrite, scan and fusion in C++", {"fusion": "cpp"}),
+        "torch-cl-onednn": ("the same with packed oneDNN layers", {"fusion": "cpp", "packed": True}),
+    }
+    recipes = {
+        f"{name}-{precision}": Recipe(about, "torch_peer", {**options, "precision": precision})
+        for name, (about, options) in eager.items()
+        for precision in ("fp32", "amp", "bf16")
+        if (name, precision) not in {("torch-reference", "bf16"), ("torch-cl-onednn", "amp")}
+    }
+    compiled = {"torch-cl-compile": "torch-cl", "torch-cl-sasf-compile": "torch-cl-sasf", "torch-cl-onednn-compile": "torch-cl-onednn"}
+    for name, base in compiled.items():
+        for suffix, mode in (("", "default"), ("-maxautotune", "max-autotune")):
+            for precision in ("fp32", "bf16"):
+                about, options = eager[base]
+                about = f"{about}; torch.compile, {mode}, frozen"
+                recipes[f"{name}{suffix}-{precision}"] = Recipe(
+                    about, "torch_peer", {**options, "precision": precision, "compile_mode": mode}
+                )
+    return recipes
+
+
+def _openvino() -> dict[str, Recipe]:
+    recipes = {}
+    for precision in ("fp32", "bf16"):
+        told = {"precision": precision}
+        recipes |= {
+            f"openvino-{precision}": Recipe("fusion as one 11x11 stencil", "openvino_peer", told, graph="merged"),
+            f"openvino-3x3-{precision}": Recipe("fusion as three 3x3", "openvino_peer", told, graph="dilated"),
+            f"openvino-streams-{precision}": Recipe(
+                "a batch as single images, one stream per thread",
+                "openvino_peer",
+                {**told, "streams": True},
+                graph="merged",
+                single_images=True,
+            ),
+            f"convnext-openvino-{precision}": Recipe(
+                "timm convnext_tiny: what a user would pick instead", "openvino_peer", told, CONVNEXT, "plain"
+            ),
+        }
+    return recipes
+
+
+RECIPES: dict[str, Recipe] = {
+    **_torch(),
+    "onnxruntime-fp32": Recipe("fusion as one 11x11 stencil", "onnxruntime_peer", graph="merged"),
+    "onnxruntime-3x3-fp32": Recipe("fusion as three 3x3", "onnxruntime_peer", graph="dilated"),
+    **_openvino(),
+}

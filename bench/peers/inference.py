@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Inference of Spatial-Mamba on a CPU: our program against PyTorch, ONNX Runtime and OpenVINO, and against ConvNeXt-T in
+OpenVINO, taking turns in one run.
+
+    python3 -m venv peers && peers/bin/pip install -r bench/peers/requirements.txt
+    peers/bin/python bench/peers/inference.py --ours build/inference/spatialmamba
+    peers/bin/python bench/peers/inference.py --ours build/inference/spatialmamba --shape 16x3x224x224 --json batch16.json
+
+All candidates run the same weights (random, written once) on the same input. Each is a process of its own; they are alive
+together and take turns in bursts (A B C ... A B C ...), so that a slow spell of the machine meets all of them. Logits are
+first compared with those of PyTorch's float32 reference layout. Prints a table of minima and medians, the agreement, the
+time from process start to the first result, and the peak memory. C++ operators and ONNX exports are made on first use.
+"""
+import argparse
+import fnmatch
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from candidates import RECIPES
+from files import Files, files_of
+from serve import relative_error
+from turns import Candidate, take_turns
+
+HERE = pathlib.Path(__file__).parent
+OURS = "ours"
+AGREEMENT = {"fp32": 1e-4, "bf16": 5e-2, "amp": 5e-2}
+DEFAULT = [
+    "torch-cl-onednn-fp32",
+    "torch-cl-onednn-bf16",
+    "torch-cl-onednn-compile-*",
+    "torch-cl-sasf-compile-bf16",
+    "onnxruntime-fp32",
+    "openvino-fp32",
+    "openvino-bf16",
+    "convnext-*",
+]
+
+
+def shape_of(text: str) -> list[int]:
+    shape = [int(n) for n in text.split("x")]
+    if len(shape) != 4 or shape[1] != 3 or min(shape) < 1:
+        raise argparse.ArgumentTypeError("a shape is like 1x3x224x224")
+    return shape
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ours", type=pathlib.Path, metavar="PROGRAM", help="our spatialmamba program")
+    parser.add_argument("--ours-precisions", nargs="*", default=["fp32", "bf16"], choices=["fp32", "bf16"])
+    parser.add_argument("--candidates", nargs="*", default=DEFAULT, metavar="PATTERN", help="names, * allowed (see --list)")
+    parser.add_argument("--list", action="store_true", help="list the candidates and stop")
+    parser.add_argument("--variant", default="tiny", choices=["tiny", "small", "base"])
+    parser.add_argument("--shape", type=shape_of, default=[1, 3, 224, 224], metavar="NxCxHxW", help="default 1x3x224x224")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=60, help="length of the measurement (default 60)")
+    parser.add_argument("--burst", type=float, default=0.5, help="seconds that a candidate computes at a time (default 0.5)")
+    parser.add_argument("--folder", type=pathlib.Path, default=HERE.parents[1] / "build" / "peers", help="for files made on the way")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the figures here")
+    return parser.parse_args()
+
+
+def chosen(patterns: Sequence[str]) -> list[str]:
+    names = [name for name in RECIPES if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            raise SystemExit(f"no candidate is called {pattern}; --list names them")
+    return names
+
+
+def environment(folder: pathlib.Path, threads: int) -> dict[str, str]:
+    """Everything that is built stays in the folder; freed memory stays with the process, as a server would have it."""
+    return {
+        **os.environ,
+        "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": str(threads),
+        "TORCH_EXTENSIONS_DIR": str(folder / "extensions"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592",
+    }
+
+
+def size_arguments(args: argparse.Namespace) -> list[str]:
+    return ["--folder", str(args.folder), "--variant", args.variant, "--shape", *map(str, args.shape)]
+
+
+def start_peer(name: str, args: argparse.Namespace, env: dict[str, str]) -> Candidate:
+    command = [sys.executable, str(HERE / "serve.py"), name, *size_arguments(args), "--threads", str(args.threads)]
+    return Candidate(name, command, env=env)
+
+
+def start_ours(precision: str, args: argparse.Namespace, files: Files) -> Candidate:
+    model = ["--weights", str(files.weights), "--input", str(files.input), "--precision", precision, "--threads", str(args.threads)]
+    shape = "x".join(map(str, args.shape))
+    bench = [str(args.ours), "bench", "--interactive", "--shape", shape, *model]
+    candidate = Candidate(f"{OURS}-{precision}", bench)
+    output = args.folder / f"{OURS}.safetensors"
+    subprocess.run([str(args.ours), "forward", *model, "--output", str(output)], check=True, stdout=subprocess.DEVNULL)
+    candidate.ready["rel_err"] = relative_error(load_file(output)["logits"], load_file(files.input)["logits"])
+    return candidate
+
+
+def check_agreement(candidate: Candidate) -> None:
+    error, limit = candidate.ready["rel_err"], AGREEMENT[candidate.name.rsplit("-", 1)[-1]]
+    if not error <= limit:
+        raise SystemExit(f"{candidate.name}: differs by {error:.1e} of the greatest logit, at most {limit:.0e} is expected")
+
+
+def figures(candidate: Candidate, batch: int) -> dict[str, Any]:
+    return {
+        "candidate": candidate.name,
+        "min_ms": candidate.best * 1e3,
+        "median_ms": candidate.median * 1e3,
+        "images_per_s": batch / candidate.best,
+        "runs": len(candidate.seconds),
+        "start_s": candidate.start_s,
+        "peak_rss_mb": candidate.peak_rss_mb,
+        **candidate.ready,
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        "| candidate | min, ms | median, ms | images/s | deviation | start to first result, s | peak memory, MB | runs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        lines.append(
+            f"| {r['candidate']} | {r['min_ms']:.1f} | {r['median_ms']:.1f} | {r['images_per_s']:.1f} | {r['rel_err']:.0e} "
+            f"| {r['start_s']:.2f} | {r['peak_rss_mb']:.0f} | {r['runs']} |"
+        )
+    return "\n".join(lines)
+
+
+def ratios(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """How much faster ours is than the fastest peer of the same precision."""
+    lines = []
+    for precision, alike in {"fp32": ("fp32",), "bf16": ("bf16", "amp")}.items():
+        ours = [r for r in rows if r["candidate"] == f"{OURS}-{precision}"]
+        same_model = [r for r in rows if not r["candidate"].startswith((OURS, "convnext"))]
+        peers = [r for r in same_model if r["candidate"].endswith(alike)]
+        if ours and peers:
+            best = min(peers, key=lambda r: r["min_ms"])
+            ratio = best["min_ms"] / ours[0]["min_ms"]
+            lines.append(f"{precision}: {ratio:.2f} x the speed of the fastest peer, {best['candidate']}")
+    return lines
+
+
+def processor() -> str:
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def main() -> None:
+    args = parse_arguments()
+    if args.list:
+        for name, recipe in RECIPES.items():
+            print(f"{name:40} {recipe.about}")
+        return
+    args.folder = args.folder.resolve()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    names, env = chosen(args.candidates), environment(args.folder, args.threads)
+    subprocess.run([sys.executable, str(HERE / "prepare.py"), *names, *size_arguments(args)], check=True, env=env, stdout=sys.stderr)
+
+    candidates = [start_peer(name, args, env) for name in names]
+    if args.ours:
+        files = files_of(RECIPES["torch-reference-fp32"], args.folder, args.variant, args.shape)
+        candidates += [start_ours(precision, args, files) for precision in args.ours_precisions]
+    for candidate in candidates:
+        check_agreement(candidate)
+    take_turns(candidates, args.burst, args.seconds)
+    for candidate in candidates:
+        candidate.finish()
+
+    rows = [figures(candidate, args.shape[0]) for candidate in candidates]
+    shape = "x".join(map(str, args.shape))
+    print(f"{args.variant}, {shape}, {args.threads} thread(s), {processor()}\n\n{table(rows)}\n")
+    print("\n".join(ratios(rows)))
+    if args.json:
+        about = {"variant": args.variant, "shape": args.shape, "threads": args.threads, "processor": processor()}
+        args.json.write_text(json.dumps({**about, "candidates": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
