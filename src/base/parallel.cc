@@ -17,8 +17,8 @@
 namespace spatialmamba {
 namespace {
 
-// A few tens of microseconds.
-constexpr int kAwakeRounds = 2000;
+// A few hundred microseconds.
+constexpr int kAwakeRounds = 20000;
 
 /// Leaves the core to its other hardware thread for a moment.
 void pause() {

@@ -65,8 +65,8 @@ class Pass {
   }
 
   /// Output pixels of a depthwise convolution, counted over all images.
-  void convolve(const DepthwiseWeights& conv, const float* x, const MapShape& in, RowRange pixels,
-                float* y) const;
+  void convolve(const DepthwiseWeights& conv, const float* x, const MapShape& in, RowRange pixels, float* y,
+                TaskMemory& memory) const;
   void conv3x3(std::string_view part, const PackedLinear& layer, const ConvInput& input,
                const kernels::LinearOutput& output);
   void linear(std::string_view part, std::string_view kernel, const PackedLinear& layer, std::int64_t rows,
@@ -117,7 +117,8 @@ void Pass::for_tasks(const TaskGrid& grid, std::int64_t floats, const Body& body
 }
 
 void Pass::convolve(const DepthwiseWeights& conv, const float* x, const MapShape& in, RowRange pixels,
-                    float* y) const {
+                    float* y, TaskMemory& memory) const {
+  float* rows = memory.take(kernels::depthwise_memory(in.width, conv.stride));
   const MapShape out = conv.stride == 2 ? halved(in, in.channels) : in;
   const std::int64_t per_image = out.height * out.width;
   for (std::int64_t pixel = pixels.begin; pixel < pixels.end;) {
@@ -125,7 +126,7 @@ void Pass::convolve(const DepthwiseWeights& conv, const float* x, const MapShape
     const std::int64_t count = std::min(per_image - first, pixels.end - pixel);
     const float* image = x + pixel / per_image * in.height * in.width * in.channels;
     kernels::depthwise_pixels(conv, image, in.height, in.width, {first, first + count},
-                              y + (pixel - pixels.begin) * in.channels, network_.isa);
+                              y + (pixel - pixels.begin) * in.channels, rows, network_.isa);
     pixel += count;
   }
 }
@@ -216,7 +217,8 @@ void Pass::mix_in(const Block& block, const MapShape& shape, float* x, float* ga
   const std::int64_t e = mixing.in_x.outputs();
   const std::int64_t tokens = shape.tokens();
   const TaskGrid tasks = grid(tokens, mixing.in_x);
-  const std::int64_t floats = mixing.in_x.packed_size(tasks.block_rows()) + 2 * tasks.block_rows() * d;
+  const std::int64_t floats = mixing.in_x.packed_size(tasks.block_rows()) + 2 * tasks.block_rows() * d +
+                              kernels::depthwise_memory(shape.width, 1);
   step("cpe1+ln_1+in_proj", "cpe + norm + linear",
        depthwise_flops(block.cpe1, tokens) + 2.0 * linear_flops(mixing.in_x, tokens),
        2 * tokens * (d + e) + 2 * d * e, [&] {
@@ -225,7 +227,7 @@ void Pass::mix_in(const Block& block, const MapShape& shape, float* x, float* ga
            float* normalised = memory.take(task.count() * d);
            // Shares of the same rows all need the sum, one of them keeps it.
            float* sum = task.split == 0 ? other() + task.rows.begin * d : memory.take(task.count() * d);
-           convolve(block.cpe1, current(), shape, task.rows, sum);
+           convolve(block.cpe1, current(), shape, task.rows, sum, memory);
            kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, network_.isa);
            mixing.in_x.pack(normalised, d, packed);
            mixing.in_x.multiply(packed, task.columns(mixing.in_x), at_rows({.data = x, .stride = e}, task));
@@ -250,12 +252,13 @@ void Pass::convolve_states(const StateMixing& mixing, const MapShape& shape, con
   step("conv2d+x_proj", "depthwise + linear",
        depthwise_flops(mixing.conv, tokens) + linear_flops(mixing.x_proj, tokens), tokens * (2 * e + columns),
        [&] {
-         for_tasks(tasks, mixing.x_proj.packed_size(tasks.block_rows()),
+         for_tasks(tasks,
+                   mixing.x_proj.packed_size(tasks.block_rows()) + kernels::depthwise_memory(shape.width, 1),
                    [&](const Task& task, TaskMemory& memory) {
                      if (task.split > 0) return;
                      const PackedRows packed = memory.take_packed(mixing.x_proj, task.count());
                      float* rows = u + task.rows.begin * e;
-                     convolve(mixing.conv, x, in, task.rows, rows);
+                     convolve(mixing.conv, x, in, task.rows, rows, memory);
                      mixing.x_proj.pack(rows, e, packed);
                      mixing.x_proj.multiply(packed, {0, columns},
                                             at_rows({.data = projected, .stride = columns}, task));
@@ -310,13 +313,14 @@ void Pass::mlp(const Block& block, const MapShape& shape) {
 void Pass::mlp_in_one(const Block& block, const MapShape& shape, const TaskGrid& tasks) {
   const std::int64_t d = block.dim;
   const std::int64_t rows = tasks.block_rows();
-  const std::int64_t floats = block.fc1.packed_size(rows) + block.fc2.packed_size(rows) + 2 * rows * d;
+  const std::int64_t floats = block.fc1.packed_size(rows) + block.fc2.packed_size(rows) + 2 * rows * d +
+                              kernels::depthwise_memory(shape.width, 1);
   for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
     const PackedRows packed = memory.take_packed(block.fc1, task.count());
     const PackedRows hidden = memory.take_packed(block.fc2, task.count());
     float* sum = memory.take(task.count() * d);
     float* normalised = memory.take(task.count() * d);
-    convolve(block.cpe2, current(), shape, task.rows, sum);
+    convolve(block.cpe2, current(), shape, task.rows, sum, memory);
     kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, network_.isa);
     block.fc1.pack(normalised, d, packed);
     block.fc1.multiply(packed, GemmActivation::gelu, block.fc2, hidden);
@@ -332,11 +336,13 @@ void Pass::mlp_in_two(const Block& block, const MapShape& shape, const TaskGrid&
   const std::int64_t d = block.dim;
   const std::int64_t hidden = block.fc1.outputs();
   const std::int64_t rows = tasks.block_rows();
-  for_tasks(tasks, block.fc1.packed_size(rows) + 2 * rows * d, [&](const Task& task, TaskMemory& memory) {
+  const std::int64_t floats =
+      block.fc1.packed_size(rows) + 2 * rows * d + kernels::depthwise_memory(shape.width, 1);
+  for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
     const PackedRows packed = memory.take_packed(block.fc1, task.count());
     float* normalised = memory.take(task.count() * d);
     float* sum = task.split == 0 ? other() + task.rows.begin * d : memory.take(task.count() * d);
-    convolve(block.cpe2, current(), shape, task.rows, sum);
+    convolve(block.cpe2, current(), shape, task.rows, sum, memory);
     kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, network_.isa);
     block.fc1.pack(normalised, d, packed);
     block.fc1.multiply(packed, task.columns(block.fc1),
@@ -392,11 +398,12 @@ MapShape Pass::downsample(const Downsampling& down, const MapShape& shape) {
   step("1+2", "depthwise + linear",
        depthwise_flops(down.conv, out.tokens()) + linear_flops(layer, out.tokens()),
        expanded.size() + out.size() + hidden * out.channels, [&] {
-         const std::int64_t floats = layer.packed_size(tasks.block_rows()) + tasks.block_rows() * hidden;
+         const std::int64_t floats = layer.packed_size(tasks.block_rows()) + tasks.block_rows() * hidden +
+                                     kernels::depthwise_memory(shape.width, down.conv.stride);
          for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
            const PackedRows packed = memory.take_packed(layer, task.count());
            float* convolved = memory.take(task.count() * hidden);
-           convolve(down.conv, wide(), expanded, task.rows, convolved);
+           convolve(down.conv, wide(), expanded, task.rows, convolved, memory);
            layer.pack(convolved, hidden, packed);
            layer.multiply(packed, task.columns(layer),
                           at_rows({.data = current(), .stride = out.channels}, task));

@@ -5,7 +5,6 @@
 
 #include "kernels/packed_plane.h"
 #include "kernels/sasf.h"
-#include "kernels/scan_partition.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/scan_fusion.cc"
@@ -20,6 +19,8 @@
 namespace spatialmamba::kernels {
 namespace {
 
+/// Tokens whose time steps are formed together; rows of a 224 x 224 image's maps are multiples of it.
+constexpr std::int64_t kScanBlock = 7;
 /// Rows of states that the fusion of one row reads.
 constexpr std::int64_t kRingRows = 2 * kSasfReach + 1;
 
@@ -34,7 +35,9 @@ struct StateRing {
   static std::int64_t floats(std::int64_t width) { return kRingRows * row_pixels(width) * kBlockChannels; }
 
   float* row(std::int64_t y, std::int64_t lanes) const {
-    return memory + (y % kRingRows * row_pixels(width) + kSasfReach) * lanes;
+    // In 32 bits a remainder costs a third.
+    const std::int64_t slot = static_cast<std::uint32_t>(y) % static_cast<std::uint32_t>(kRingRows);
+    return memory + (slot * row_pixels(width) + kSasfReach) * lanes;
   }
 };
 
@@ -109,17 +112,17 @@ struct ScanChannels {
         rate(hn::LoadU(tag, w.rate.data() + channel)) {}
 };
 
-// Scans kScanTile tokens (of which `count` exist) from `token` on: store(i, step, state) for each.
+// Scans kScanBlock tokens (of which `count` exist) from `token` on: store(i, step, state) for each.
 template <class D, typename Store>
 HWY_INLINE void scan_tile(const ScanChannels<D>& channels, const ScanFusionInput& in, std::int64_t token,
                           std::int64_t count, hn::Vec<D>& state, const Store& store) {
   const D d = channels.d;
   const std::int64_t rank = channels.weights.rank;
   const std::int64_t columns = rank + 2;
-  const float* rows[kScanTile];
-  hn::Vec<D> steps[kScanTile];
+  const float* rows[kScanBlock];
+  hn::Vec<D> steps[kScanBlock];
 #pragma GCC unroll 8
-  for (std::int64_t i = 0; i < kScanTile; ++i) {
+  for (std::int64_t i = 0; i < kScanBlock; ++i) {
     rows[i] = in.projected + (token + std::min(i, count - 1)) * columns;
     steps[i] = channels.bias;
   }
@@ -127,11 +130,11 @@ HWY_INLINE void scan_tile(const ScanChannels<D>& channels, const ScanFusionInput
   for (std::int64_t r = 0; r < rank; ++r) {
     const auto w = hn::LoadU(d, weights + r * kBlockChannels);
 #pragma GCC unroll 8
-    for (std::int64_t i = 0; i < kScanTile; ++i) steps[i] = hn::MulAdd(w, hn::Set(d, rows[i][r]), steps[i]);
+    for (std::int64_t i = 0; i < kScanBlock; ++i) steps[i] = hn::MulAdd(w, hn::Set(d, rows[i][r]), steps[i]);
   }
   const float* x = in.x + token * channels.weights.channels + channels.c;
 #pragma GCC unroll 8
-  for (std::int64_t i = 0; i < kScanTile; ++i) {
+  for (std::int64_t i = 0; i < kScanBlock; ++i) {
     if (i >= count) break;
     const auto step = fast_softplus(d, steps[i]);
     const auto decay = fast_exp2_negative(d, hn::Mul(step, channels.rate));
@@ -148,8 +151,8 @@ HWY_INLINE void scan_row(const ScanChannels<D>& channels, const ScanFusionInput&
                          float* row, hn::Vec<D>& state) {
   const D d = channels.d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  for (std::int64_t x = 0; x < in.width; x += kScanTile) {
-    scan_tile(channels, in, first_token + x, std::min(kScanTile, in.width - x), state,
+  for (std::int64_t x = 0; x < in.width; x += kScanBlock) {
+    scan_tile(channels, in, first_token + x, std::min(kScanBlock, in.width - x), state,
               [&](std::int64_t i, auto, auto h) HWY_ATTR { hn::StoreU(h, d, row + (x + i) * lanes); });
   }
   const auto left = hn::LoadU(d, row);
@@ -207,8 +210,8 @@ void scan_ahead(const ScanFusionWeights& w, const ScanFusionInput& in, const Fus
     const ScanChannels<decltype(d)> channels(d, w, c);
     auto state = hn::Zero(d);
     auto sum = hn::Zero(d);
-    for (std::int64_t t = image + scan_begin(item.band) * in.width; t < last; t += kScanTile) {
-      scan_tile(channels, in, t, std::min(kScanTile, last - t), state,
+    for (std::int64_t t = image + scan_begin(item.band) * in.width; t < last; t += kScanBlock) {
+      scan_tile(channels, in, t, std::min(kScanBlock, last - t), state,
                 [&](std::int64_t, auto step, auto) HWY_ATTR { sum = hn::Add(sum, step); });
     }
     hn::StoreU(state, d, end + (c - item.channels.begin));
