@@ -111,9 +111,10 @@ struct ThreadPool::State {
   }
 
   void share(std::int64_t items, std::int64_t grain, const RangeBody& shared_body) {
-    // Four ranges a thread even out unequal speeds without making the ranges too small to be worth a
+    // Many ranges a thread even out unequal speeds without making the ranges too small to be worth a
     // hand-over.
-    const std::int64_t ranges = 4 * threads();
+    constexpr std::int64_t kRangesPerThread = 16;
+    const std::int64_t ranges = kRangesPerThread * threads();
     {
       const std::lock_guard lock(mutex);
       body = &shared_body;

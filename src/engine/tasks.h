@@ -33,15 +33,17 @@ struct Task {
 };
 
 /// Cuts rows into tasks for a number of threads: blocks of rows that stay in a second-level cache and use the
-/// weights that pass by again and again; and only where there are fewer of these than threads, shares of the
-/// outputs, for which what stands in front of the layer is done once per share.
+/// weights that pass by again and again. Where there are few rows, it is the outputs that are shared out, so
+/// that each thread reads a share of the weights; what stands in front of the layer is then done once per
+/// share.
 class TaskGrid {
  public:
   TaskGrid(std::int64_t rows, std::int64_t panel_rows, int threads) : rows_(rows) {
     constexpr std::int64_t kMostPanels = 8;
+    constexpr std::int64_t kFewPanels = 4;  // per thread
     const std::int64_t panels = divide_up(rows, panel_rows);
     std::int64_t blocks = divide_up(panels, kMostPanels);
-    blocks = std::min(divide_up(blocks, threads) * threads, panels);
+    if (panels >= kFewPanels * threads) blocks = divide_up(blocks, threads) * threads;
     block_rows_ = divide_up(rows, blocks);
     blocks_ = divide_up(rows, block_rows_);
     splits_ = blocks_ >= threads ? 1 : divide_up(threads, blocks_);
