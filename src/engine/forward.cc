@@ -244,10 +244,7 @@ void Pass::convolve_states(const StateMixing& mixing, const MapShape& shape, con
   const std::int64_t e = mixing.conv.channels;
   const std::int64_t columns = mixing.x_proj.outputs();
   const std::int64_t tokens = shape.tokens();
-  // x_proj has too few outputs to be shared.
-  const TaskGrid tasks(
-      tokens, std::min<std::int64_t>(mixing.x_proj.panel_rows(), divide_up(tokens, parallel_.threads())),
-      parallel_.threads());
+  const TaskGrid tasks = TaskGrid::by_rows(tokens, mixing.x_proj.panel_rows(), parallel_.threads());
   const MapShape in{shape.images, shape.height, shape.width, e};
   step("conv2d+x_proj", "depthwise + linear",
        depthwise_flops(mixing.conv, tokens) + linear_flops(mixing.x_proj, tokens), tokens * (2 * e + columns),
@@ -255,7 +252,6 @@ void Pass::convolve_states(const StateMixing& mixing, const MapShape& shape, con
          for_tasks(tasks,
                    mixing.x_proj.packed_size(tasks.block_rows()) + kernels::depthwise_memory(shape.width, 1),
                    [&](const Task& task, TaskMemory& memory) {
-                     if (task.split > 0) return;
                      const PackedRows packed = memory.take_packed(mixing.x_proj, task.count());
                      float* rows = u + task.rows.begin * e;
                      convolve(mixing.conv, x, in, task.rows, rows, memory);

@@ -39,14 +39,20 @@ struct Task {
 class TaskGrid {
  public:
   TaskGrid(std::int64_t rows, std::int64_t panel_rows, int threads) : rows_(rows) {
-    constexpr std::int64_t kMostPanels = 8;
     constexpr std::int64_t kFewPanels = 4;  // per thread
     const std::int64_t panels = divide_up(rows, panel_rows);
     std::int64_t blocks = divide_up(panels, kMostPanels);
     if (panels >= kFewPanels * threads) blocks = divide_up(blocks, threads) * threads;
-    block_rows_ = divide_up(rows, blocks);
-    blocks_ = divide_up(rows, block_rows_);
+    cut(blocks);
     splits_ = blocks_ >= threads ? 1 : divide_up(threads, blocks_);
+  }
+
+  /// For what stands in front of a layer that is small beside it: rows alone are shared out, however few.
+  static TaskGrid by_rows(std::int64_t rows, std::int64_t panel_rows, int threads) {
+    TaskGrid grid(rows);
+    const std::int64_t blocks = divide_up(rows, kMostPanels * panel_rows);
+    grid.cut(std::min(divide_up(blocks, threads) * threads, rows));
+    return grid;
   }
 
   std::int64_t count() const { return blocks_ * splits_; }
@@ -58,10 +64,18 @@ class TaskGrid {
   }
 
  private:
+  static constexpr std::int64_t kMostPanels = 8;
+
+  explicit TaskGrid(std::int64_t rows) : rows_(rows) {}
+  void cut(std::int64_t blocks) {
+    block_rows_ = divide_up(rows_, blocks);
+    blocks_ = divide_up(rows_, block_rows_);
+  }
+
   std::int64_t rows_;
-  std::int64_t block_rows_;
-  std::int64_t blocks_;
-  std::int64_t splits_;
+  std::int64_t block_rows_ = 1;
+  std::int64_t blocks_ = 1;
+  std::int64_t splits_ = 1;
 };
 
 /// Memory of one thread while it works on tasks, handed out piece by piece.
