@@ -73,6 +73,9 @@ struct ImageBatch {
 struct SessionOptions {
   /// 0: as many as the process may use cores.
   int threads = 0;
+  /// A batch that needs more working memory is refused with an Error before anything is allocated; 0: no
+  /// limit.
+  std::int64_t memory_limit = 0;
 };
 
 /// What one step of a forward pass took.
@@ -109,6 +112,8 @@ class Session {
   /// Runs once and says where the time went, step by step.
   std::vector<StepTime> profile(const ImageBatch& images);
 
+  /// Bytes of working memory that a batch of this size needs, but for a few MB per thread.
+  std::int64_t required_bytes(std::int64_t count, std::int64_t height, std::int64_t width) const;
   /// Bytes of working memory held now.
   std::int64_t working_bytes() const;
 

@@ -16,10 +16,6 @@ using kernels::PackedRows;
 
 constexpr auto kEpsilon = static_cast<float>(kNormEpsilon);
 
-MapShape halved(const MapShape& in, std::int64_t channels) {
-  return {in.images, divide_up(in.height, 2), divide_up(in.width, 2), channels};
-}
-
 double linear_flops(const PackedLinear& layer, std::int64_t rows) {
   return 2.0 * static_cast<double>(rows * layer.inputs() * layer.outputs());
 }
@@ -50,8 +46,6 @@ class Pass {
   float* current() { return workspace_.maps[current_].data(); }
   float* other() { return workspace_.maps[1 - current_].data(); }
   float* wide() { return workspace_.wide.data(); }
-  void reserve_wide(std::int64_t floats);
-  void reserve_maps(std::int64_t floats);
 
   /// Does one step of the pass, timed when somebody wants to know. `floats`: read and written at least.
   template <typename Body>
@@ -87,14 +81,6 @@ class Pass {
   Profile* profile_;
   std::size_t current_ = 0;
 };
-
-void Pass::reserve_wide(std::int64_t floats) {
-  workspace_.wide.resize(std::max(workspace_.wide.size(), static_cast<std::size_t>(floats)));
-}
-
-void Pass::reserve_maps(std::int64_t floats) {
-  for (auto& map : workspace_.maps) map.resize(std::max(map.size(), static_cast<std::size_t>(floats)));
-}
 
 template <typename Body>
 void Pass::step(std::string_view part, std::string_view kernel, double flops, std::int64_t floats,
@@ -171,8 +157,6 @@ MapShape Pass::stem(const ImageBatch& images) {
   const MapShape in{images.count, images.height, images.width, stem_padded(in_channels)};
   const MapShape half = halved(in, stem.conv1.outputs());
   const MapShape out = halved(half, stem.conv3_1.outputs());
-  reserve_wide(std::max(in.size() + half.size(), 3 * half.size()));
-  reserve_maps(out.size());
 
   // The images make room for the output of the third convolution.
   float* a = wide();
@@ -357,7 +341,6 @@ void Pass::block(const Block& block, const MapShape& shape) {
   const StateMixing& mixing = block.mixing;
   const std::int64_t tokens = shape.tokens();
   const std::int64_t size = tokens * mixing.scan_fusion.channels;
-  reserve_wide(std::max(3 * size + tokens * mixing.x_proj.outputs(), tokens * block.fc1.outputs()));
   float* x = wide();
   float* gate = x + size;
   float* u = gate + size;
@@ -384,8 +367,6 @@ MapShape Pass::downsample(const Downsampling& down, const MapShape& shape) {
   const std::int64_t hidden = down.expand.outputs();
   const MapShape out = halved(shape, down.reduce.outputs());
   const MapShape expanded{shape.images, shape.height, shape.width, hidden};
-  reserve_wide(expanded.size());
-  reserve_maps(out.size());
   linear("0", "linear", down.expand, shape.tokens(), current(),
          {.data = wide(), .stride = hidden, .activation = GemmActivation::relu});
   current_ = 1 - current_;
@@ -413,16 +394,14 @@ MapShape Pass::downsample(const Downsampling& down, const MapShape& shape) {
 void Pass::head(const MapShape& shape, float* pooled, float* logits) {
   const std::int64_t c = shape.channels;
   const std::int64_t per_image = shape.height * shape.width;
-  constexpr std::int64_t kRows = 64;
-  const std::int64_t parts = divide_up(per_image, kRows);
-  reserve_wide(shape.images * parts * c);
+  const std::int64_t parts = divide_up(per_image, kPoolRows);
   step("norm+pool", "norm", 0.0, shape.size(), [&] {
     parallel_(shape.images * parts, 1, [&](std::int64_t begin, std::int64_t end) {
-      TaskMemory memory(workspace_.scratch, kRows * c);
-      float* rows = memory.take(kRows * c);
+      TaskMemory memory(workspace_.scratch, kPoolRows * c);
+      float* rows = memory.take(kPoolRows * c);
       for (std::int64_t i = begin; i < end; ++i) {
-        const std::int64_t first = i % parts * kRows;
-        const std::int64_t count = std::min(kRows, per_image - first);
+        const std::int64_t first = i % parts * kPoolRows;
+        const std::int64_t count = std::min(kPoolRows, per_image - first);
         const float* x = current() + (i / parts * per_image + first) * c;
         kernels::normalise_rows(count, c, {x, c}, kEpsilon, rows, network_.isa);
         std::fill_n(wide() + i * c, c, 0.0F);
@@ -456,6 +435,7 @@ void Profile::add(std::string_view part, std::string_view kernel, double seconds
 
 void forward(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
              Workspace& workspace, float* pooled, float* logits, const Watchers& watchers) {
+  workspace.reserve(plan_workspace(network, images.count, images.height, images.width));
   Pass pass(network, parallel, workspace, watchers.profile);
   const auto enter = [&](const std::string& module) {
     if (watchers.profile != nullptr) watchers.profile->enter(module);

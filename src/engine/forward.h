@@ -13,17 +13,6 @@
 
 namespace spatialmamba::engine {
 
-/// The maps of a batch: (N, H, W, C), dense.
-struct MapShape {
-  std::int64_t images = 0;
-  std::int64_t height = 0;
-  std::int64_t width = 0;
-  std::int64_t channels = 0;
-
-  std::int64_t tokens() const { return images * height * width; }
-  std::int64_t size() const { return tokens() * channels; }
-};
-
 /// Sees the outputs of the stem, of each block and of each stage, by the names of their modules.
 using Observer = std::function<void(const std::string& name, const MapShape& shape, const float* map)>;
 

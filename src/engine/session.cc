@@ -17,13 +17,28 @@ struct Session::Implementation {
   kernels::AlignedVector<float> pooled;
   kernels::AlignedVector<float> logits;
 
-  Implementation(Model m, int threads) : model(std::move(m)), pool(threads) {}
+  std::int64_t memory_limit;
 
-  void run(const engine::Network& network, const ImageBatch& images, const engine::Watchers& watchers) {
+  Implementation(Model m, const SessionOptions& options)
+      : model(std::move(m)),
+        pool(options.threads == 0 ? available_cores() : options.threads),
+        memory_limit(options.memory_limit) {}
+
+  void check(const engine::Network& network, const ImageBatch& images) const {
     if (images.data == nullptr || images.count < 1 || images.height < 1 || images.width < 1) {
       fail("the model got an empty batch of images ({} of {} x {})", images.count, images.height,
            images.width);
     }
+    const std::int64_t bytes =
+        engine::plan_workspace(network, images.count, images.height, images.width).bytes();
+    if (memory_limit > 0 && bytes > memory_limit) {
+      fail("{} images of {} x {} need {} bytes of working memory, allowed are {}", images.count,
+           images.height, images.width, bytes, memory_limit);
+    }
+  }
+
+  void run(const engine::Network& network, const ImageBatch& images, const engine::Watchers& watchers) {
+    check(network, images);
     try {
       const Architecture& architecture = network.architecture;
       pooled.resize(static_cast<std::size_t>(images.count * architecture.dims.back()));
@@ -56,8 +71,7 @@ std::vector<float> normalised(const engine::Network& network, const engine::MapS
 }  // namespace
 
 Session::Session(Model model, const SessionOptions& options)
-    : implementation_(std::make_unique<Implementation>(
-          std::move(model), options.threads == 0 ? available_cores() : options.threads)) {}
+    : implementation_(std::make_unique<Implementation>(std::move(model), options)) {}
 
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
@@ -106,6 +120,10 @@ std::vector<StepTime> Session::profile(const ImageBatch& images) {
   implementation_->run(implementation_->model.implementation_->network, images,
                        {.observe = {}, .profile = &profile});
   return profile.steps();
+}
+
+std::int64_t Session::required_bytes(std::int64_t count, std::int64_t height, std::int64_t width) const {
+  return engine::plan_workspace(model().implementation_->network, count, height, width).bytes();
 }
 
 std::int64_t Session::working_bytes() const {

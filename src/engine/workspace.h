@@ -2,20 +2,49 @@
 
 #include <cstdint>
 
+#include "engine/network.h"
 #include "kernels/aligned_vector.h"
 #include "kernels/gemm.h"
+#include "spatialmamba/engine.h"
 
 namespace spatialmamba::engine {
 
-/// Memory that a forward pass works in; grows to the largest size seen and is then used again.
+/// The maps of a batch: (N, H, W, C), dense.
+struct MapShape {
+  std::int64_t images = 0;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  std::int64_t channels = 0;
+
+  std::int64_t tokens() const { return images * height * width; }
+  std::int64_t size() const { return tokens() * channels; }
+};
+
+/// Half the height and width, rounded up.
+MapShape halved(const MapShape& in, std::int64_t channels);
+
+/// Tokens whose mean one task of the pooling forms.
+inline constexpr std::int64_t kPoolRows = 64;
+
+/// Floats that a forward pass works in.
+struct WorkspacePlan {
+  std::int64_t map = 0;   ///< the largest map of the residual stream
+  std::int64_t wide = 0;  ///< the most that one step keeps beside it
+
+  std::int64_t bytes() const { return (2 * map + wide) * static_cast<std::int64_t>(sizeof(float)); }
+};
+
+WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::int64_t height,
+                             std::int64_t width);
+
+/// Memory that a forward pass works in; grows to the largest plan seen and is then used again.
 struct Workspace {
   kernels::AlignedVector<float> maps[2];  ///< the running map and its successor
   kernels::AlignedVector<float> wide;     ///< everything in between
   kernels::GemmScratch scratch;           ///< of single tasks
 
-  std::int64_t bytes() const {
-    return static_cast<std::int64_t>((maps[0].size() + maps[1].size() + wide.size()) * sizeof(float));
-  }
+  void reserve(const WorkspacePlan& plan);
+  std::int64_t bytes() const;
 };
 
 }  // namespace spatialmamba::engine

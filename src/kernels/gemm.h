@@ -29,6 +29,9 @@ class GemmScratch {
   /// At least `bytes`, aligned to 64; returned when the lease ends.
   Lease borrow(std::size_t bytes);
 
+  /// Bytes of the buffers that are not lent out.
+  std::int64_t bytes() const;
+
  private:
   struct Buffer {
     std::byte* data = nullptr;
@@ -36,7 +39,7 @@ class GemmScratch {
   };
   void give_back(Buffer buffer);
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<Buffer> free_;
 };
 

@@ -42,6 +42,13 @@ GemmScratch::Lease GemmScratch::borrow(std::size_t bytes) {
   return {*this, buffer};
 }
 
+std::int64_t GemmScratch::bytes() const {
+  const std::lock_guard lock(mutex_);
+  std::int64_t total = 0;
+  for (const Buffer& buffer : free_) total += static_cast<std::int64_t>(buffer.bytes);
+  return total;
+}
+
 void GemmScratch::give_back(Buffer buffer) {
   const std::lock_guard lock(mutex_);
   free_.push_back(buffer);

@@ -1,0 +1,60 @@
+#include "engine/workspace.h"
+
+#include <algorithm>
+
+#include "engine/tasks.h"
+
+namespace spatialmamba::engine {
+namespace {
+
+/// What the steps of a block leave for each other: two halves of in_proj, the convolved states and what
+/// x_proj makes of them; or the hidden values of the MLP.
+std::int64_t wide_of(const Block& block, std::int64_t tokens) {
+  const StateMixing& mixing = block.mixing;
+  return tokens * std::max(3 * mixing.scan_fusion.channels + mixing.x_proj.outputs(), block.fc1.outputs());
+}
+
+void grow(kernels::AlignedVector<float>& values, std::int64_t floats) {
+  const auto wanted = static_cast<std::size_t>(floats);
+  if (values.size() >= wanted) return;
+  values = {};  // what it holds is of no use, so it need not be copied
+  values.resize(wanted);
+}
+
+}  // namespace
+
+MapShape halved(const MapShape& in, std::int64_t channels) {
+  return {in.images, divide_up(in.height, 2), divide_up(in.width, 2), channels};
+}
+
+WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::int64_t height,
+                             std::int64_t width) {
+  const Stem& stem = network.stem;
+  const MapShape in{count, height, width, stem_padded(network.architecture.in_channels)};
+  const MapShape half = halved(in, stem.conv1.outputs());
+  MapShape shape = halved(half, stem.conv3_1.outputs());
+  WorkspacePlan plan{.map = shape.size(), .wide = std::max(in.size() + half.size(), 3 * half.size())};
+  for (const Stage& stage : network.stages) {
+    for (const Block& block : stage.blocks) plan.wide = std::max(plan.wide, wide_of(block, shape.tokens()));
+    for (const Downsampling& down : stage.downsample) {
+      plan.wide = std::max(plan.wide, shape.tokens() * down.expand.outputs());
+      shape = halved(shape, down.reduce.outputs());
+      plan.map = std::max(plan.map, shape.size());
+    }
+  }
+  const std::int64_t pooled_parts = divide_up(shape.height * shape.width, kPoolRows);
+  plan.wide = std::max(plan.wide, count * pooled_parts * shape.channels);
+  return plan;
+}
+
+void Workspace::reserve(const WorkspacePlan& plan) {
+  for (auto& map : maps) grow(map, plan.map);
+  grow(wide, plan.wide);
+}
+
+std::int64_t Workspace::bytes() const {
+  const auto floats = static_cast<std::int64_t>(maps[0].size() + maps[1].size() + wide.size());
+  return floats * static_cast<std::int64_t>(sizeof(float)) + scratch.bytes();
+}
+
+}  // namespace spatialmamba::engine
