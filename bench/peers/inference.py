@@ -44,6 +44,13 @@ DEFAULT = [
     "convnext-*",
 ]
 
+# Freed memory stays with the process and large pages are used, as one tunes a PyTorch server.
+MALLOC = (
+    "glibc.malloc.mmap_threshold=4294967296",
+    "glibc.malloc.trim_threshold=8589934592",
+    "glibc.malloc.hugetlb=1",
+)
+
 
 def shape_of(text: str) -> list[int]:
     shape = [int(n) for n in text.split("x")]
@@ -77,14 +84,14 @@ def chosen(patterns: Sequence[str]) -> list[str]:
 
 
 def environment(folder: pathlib.Path, threads: int) -> dict[str, str]:
-    """Everything that is built stays in the folder; freed memory stays with the process, as a server would have it."""
+    """Everything that is built stays in the folder."""
     return {
         **os.environ,
         "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
         "OMP_NUM_THREADS": str(threads),
         "TORCH_EXTENSIONS_DIR": str(folder / "extensions"),
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
-        "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592",
+        "GLIBC_TUNABLES": ":".join(MALLOC),
     }
 
 
@@ -100,7 +107,7 @@ def start_peer(name: str, args: argparse.Namespace, env: dict[str, str]) -> Cand
 def start_ours(precision: str, args: argparse.Namespace, files: Files) -> Candidate:
     model = ["--weights", str(files.weights), "--input", str(files.input), "--precision", precision, "--threads", str(args.threads)]
     shape = "x".join(map(str, args.shape))
-    bench = [str(args.ours), "bench", "--interactive", "--shape", shape, *model]
+    bench = [str(args.ours), "bench", "--interactive", "--variant", args.variant, "--shape", shape, *model]
     candidate = Candidate(f"{OURS}-{precision}", bench)
     output = args.folder / f"{OURS}.safetensors"
     subprocess.run([str(args.ours), "forward", *model, "--output", str(output)], check=True, stdout=subprocess.DEVNULL)

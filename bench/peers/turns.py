@@ -2,6 +2,7 @@
 time. `spatialmamba bench --interactive` speaks the same language: one line of JSON when ready, a list for each `run N`,
 and after `end` an object with the peak memory."""
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -76,16 +77,35 @@ class Candidate:
         return statistics.median(self.seconds)
 
 
-def take_turns(candidates: Sequence[Candidate], burst_s: float, total_s: float, pause_s: float = 0.05) -> None:
+def busy_processors(sample_s: float = 0.05) -> float:
+    """How many processors others use now, processes of lowered priority left out."""
+
+    def ticks() -> int:
+        user, _, system = pathlib.Path("/proc/stat").read_text().split()[1:4]
+        return int(user) + int(system)
+
+    before = ticks()
+    time.sleep(sample_s)
+    return (ticks() - before) / os.sysconf("SC_CLK_TCK") / sample_s
+
+
+def wait_for_quiet(at_most_s: float) -> None:
+    """Returns when nobody else computes, or after `at_most_s`. The first sample also lets the threads of the candidate
+    before fall asleep."""
+    end = time.perf_counter() + at_most_s
+    while busy_processors() > 0.25 and time.perf_counter() < end:
+        pass
+
+
+def take_turns(candidates: Sequence[Candidate], burst_s: float, total_s: float, patience_s: float = 1.0) -> None:
     """A B C ... A B C ..., each for about `burst_s`, until about `total_s` have passed; at least three rounds. The first
-    run of a burst finds another candidate's data in the caches and is not counted where a burst holds several. The pause
-    lets the threads of the one before fall asleep."""
+    run of a burst finds another candidate's data in the caches and is not counted where a burst holds several."""
     counts = {c.name: max(1, round(burst_s / min(c.run(2)))) for c in candidates}
     end = time.perf_counter() + total_s
     rounds = 0
     while rounds < 3 or time.perf_counter() < end:
         for candidate in candidates:
-            time.sleep(pause_s)
+            wait_for_quiet(patience_s)
             if counts[candidate.name] > 1:
                 candidate.run()
             candidate.measure(counts[candidate.name])

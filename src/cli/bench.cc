@@ -106,7 +106,7 @@ Loaded load(const NetworkOptions& options) {
   const ModelOptions how{
       .precision = options.precision == Precision::bf16 ? EnginePrecision::bf16 : EnginePrecision::fp32,
       .threads = options.threads,
-                         .key = options.ema ? "model_ema" : ""};
+      .key = options.ema ? "model_ema" : ""};
   const double import_seconds = process_age();
   const double start = now();
   if (options.weights.empty()) {
@@ -115,6 +115,10 @@ Loaded load(const NetworkOptions& options) {
     return {std::move(model), import_seconds, now() - start};
   }
   Model model = Model::load(options.weights, how);
+  if (!options.variant.empty() && options.variant != model.architecture().variant) {
+    fail("{}: holds a model {}, not {}", options.weights.string(), model.architecture().variant,
+         options.variant);
+  }
   return {std::move(model), import_seconds, now() - start};
 }
 
@@ -316,7 +320,7 @@ void print_table(const nlohmann::ordered_json& result) {
 }
 
 void bench(Options options) {
-  if (options.network.weights.empty() == options.network.variant.empty()) {
+  if (options.network.weights.empty() && options.network.variant.empty()) {
     fail_usage("--weights FILE or --variant NAME is needed");
   }
   if (options.network.precision == Precision::fp64) {
