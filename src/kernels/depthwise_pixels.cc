@@ -53,10 +53,17 @@ namespace spatialmamba::kernels::HWY_NAMESPACE {
 namespace {
 
 template <Activation kActivation, class D>
-HWY_INLINE hn::Vec<D> activate(D d, hn::Vec<D> v) {
-  if constexpr (kActivation == Activation::silu) return fast_silu(d, v);
-  if constexpr (kActivation == Activation::relu) return hn::Max(hn::Zero(d), v);  // NaN stays NaN
-  return v;
+HWY_INLINE void activate(D d, BlockSums<D>& sums) {
+  if constexpr (kActivation == Activation::silu) {
+    Group<D, kStencilBlock> group;
+    group.each([&](int i) HWY_ATTR { return sums.at[i]; });
+    group = fast_silu(d, group);
+#pragma GCC unroll 8
+    for (int i = 0; i < kStencilBlock; ++i) sums.at[i] = group.at[i];
+  }
+  if constexpr (kActivation == Activation::relu) {
+    for (auto& sum : sums.at) sum = hn::Max(hn::Zero(d), sum);  // NaN stays NaN
+  }
 }
 
 // Adds a row of the kernel to kStencilBlock neighbouring outputs of a convolution by steps of two; `in` is
@@ -112,8 +119,9 @@ HWY_INLINE void convolve_row(D d, const DepthwiseWeights& w, const PixelJob& job
         add_row_by_two(d, in, left, centre, right, sums);
       }
     }
+    activate<kActivation>(d, sums);
     store_block(sums, x0, columns.end, [&](std::int64_t x, auto sum) HWY_ATTR {
-      hn::StoreU(activate<kActivation>(d, sum), d, out + (x - columns.begin) * w.channels);
+      hn::StoreU(sum, d, out + (x - columns.begin) * w.channels);
     });
   }
 }

@@ -36,10 +36,15 @@ HWY_BEFORE_NAMESPACE();
 namespace spatialmamba::kernels::HWY_NAMESPACE {
 namespace {
 
+// Vectors that are finished side by side: those of a whole panel.
+constexpr int kGroup = kMaxVectors;
+
 // kCoarse: what comes of it is rounded to bf16.
-template <GemmActivation kActivation, bool kCoarse = false, class D>
-HWY_INLINE hn::Vec<D> activate(D d, hn::Vec<D> v) {
-  if constexpr (kActivation == GemmActivation::relu) return hn::Max(hn::Zero(d), v);  // NaN stays NaN
+template <GemmActivation kActivation, bool kCoarse = false, class D, int K>
+HWY_INLINE Group<D, K> activate(D d, Group<D, K> v) {
+  if constexpr (kActivation == GemmActivation::relu) {
+    v.each([&](int i) HWY_ATTR { return hn::Max(hn::Zero(d), v.at[i]); });  // NaN stays NaN
+  }
   if constexpr (kActivation == GemmActivation::gelu) return kCoarse ? coarse_gelu(d, v) : fast_gelu(d, v);
   if constexpr (kActivation == GemmActivation::silu) return fast_silu(d, v);
   return v;
@@ -51,12 +56,15 @@ void finish_as(const ProductTile& tile, const LinearOutput& output) {
     const float* sums = tile.sums + i * tile.stride;
     const float* residual = kResidual ? output.residual + i * output.residual_stride : nullptr;
     float* to = output.data + i * output.stride;
-    for_vectors<float>(0, tile.columns, [&](auto d, std::int64_t j) HWY_ATTR {
-      const auto sum = hn::Add(hn::LoadU(d, sums + j), hn::LoadU(d, tile.bias + j));
-      auto value = activate<kActivation>(d, sum);
-      if constexpr (kResidual) value = hn::Add(value, hn::LoadU(d, residual + j));
-      hn::StoreU(value, d, to + j);
-    });
+    for_groups<kGroup>(
+        tile.columns,
+        [&](auto d, std::int64_t j)
+            HWY_ATTR { return hn::Add(hn::LoadU(d, sums + j), hn::LoadU(d, tile.bias + j)); },
+        [&](auto d, const auto& group) HWY_ATTR { return activate<kActivation>(d, group); },
+        [&](auto d, std::int64_t j, auto value) HWY_ATTR {
+          if constexpr (kResidual) value = hn::Add(value, hn::LoadU(d, residual + j));
+          hn::StoreU(value, d, to + j);
+        });
   }
 }
 
@@ -124,10 +132,13 @@ template <GemmActivation kActivation, RowFormat kFormat>
 void pack_as(const ProductTile& tile, float* row) {
   for (std::int64_t i = 0; i < tile.rows; ++i, row += kRowWords<float>) {
     const float* sums = tile.sums + i * tile.stride;
-    for_vectors<float>(0, tile.columns, [&](auto d, std::int64_t j) HWY_ATTR {
-      const auto sum = hn::Add(hn::LoadU(d, sums + j), hn::LoadU(d, tile.bias + j));
-      store_packed<kFormat>(d, activate<kActivation, kFormat != RowFormat::floats>(d, sum), row, j);
-    });
+    for_groups<kGroup>(
+        tile.columns,
+        [&](auto d, std::int64_t j)
+            HWY_ATTR { return hn::Add(hn::LoadU(d, sums + j), hn::LoadU(d, tile.bias + j)); },
+        [&](auto d, const auto& group)
+            HWY_ATTR { return activate<kActivation, kFormat != RowFormat::floats>(d, group); },
+        [&](auto d, std::int64_t j, auto value) HWY_ATTR { store_packed<kFormat>(d, value, row, j); });
     // A pair whose second number there is none.
     if (kFormat == RowFormat::pairs && tile.columns % 2 != 0) {
       reinterpret_cast<std::uint16_t*>(row)[tile.columns] = 0;

@@ -114,34 +114,40 @@ struct ScanChannels {
 
 // Scans kScanBlock tokens (of which `count` exist) from `token` on: store(i, step, state) for each.
 template <class D, typename Store>
-HWY_INLINE void scan_tile(const ScanChannels<D>& channels, const ScanFusionInput& in, std::int64_t token,
-                          std::int64_t count, hn::Vec<D>& state, const Store& store) {
+HWY_INLINE void scan_block(const ScanChannels<D>& channels, const ScanFusionInput& in, std::int64_t token,
+                           std::int64_t count, hn::Vec<D>& state, const Store& store) {
   const D d = channels.d;
-  const std::int64_t rank = channels.weights.rank;
-  const std::int64_t columns = rank + 2;
+  const ScanFusionWeights& w = channels.weights;
+  const std::int64_t columns = w.rank + 2;
   const float* rows[kScanBlock];
-  hn::Vec<D> steps[kScanBlock];
+  const float* x[kScanBlock];
+  Group<D, kScanBlock> steps;
 #pragma GCC unroll 8
   for (std::int64_t i = 0; i < kScanBlock; ++i) {
-    rows[i] = in.projected + (token + std::min(i, count - 1)) * columns;
-    steps[i] = channels.bias;
+    const std::int64_t at = token + std::min(i, count - 1);
+    rows[i] = in.projected + at * columns;
+    x[i] = in.x + at * w.channels + channels.c;
   }
-  const float* weights = channels.weights.dt_weights.at(0, channels.c);
-  for (std::int64_t r = 0; r < rank; ++r) {
-    const auto w = hn::LoadU(d, weights + r * kBlockChannels);
-#pragma GCC unroll 8
-    for (std::int64_t i = 0; i < kScanBlock; ++i) steps[i] = hn::MulAdd(w, hn::Set(d, rows[i][r]), steps[i]);
+  steps.each([&](int) HWY_ATTR { return channels.bias; });
+  const float* weights = w.dt_weights.at(0, channels.c);
+  for (std::int64_t r = 0; r < w.rank; ++r) {
+    const auto weight = hn::LoadU(d, weights + r * kBlockChannels);
+    steps.each([&](int i) HWY_ATTR { return hn::MulAdd(weight, hn::Set(d, rows[i][r]), steps.at[i]); });
   }
-  const float* x = in.x + token * channels.weights.channels + channels.c;
+  // All that does not depend on the state before, side by side.
+  steps = fast_softplus(d, steps);
+  Group<D, kScanBlock> decays;
+  decays.each([&](int i) HWY_ATTR { return hn::Mul(steps.at[i], channels.rate); });
+  decays = fast_exp2_negative(d, decays);
+  Group<D, kScanBlock> gains;
+  gains.each([&](int i) HWY_ATTR {
+    return hn::Mul(hn::Mul(steps.at[i], hn::Set(d, rows[i][w.rank])), hn::LoadU(d, x[i]));
+  });
 #pragma GCC unroll 8
   for (std::int64_t i = 0; i < kScanBlock; ++i) {
     if (i >= count) break;
-    const auto step = fast_softplus(d, steps[i]);
-    const auto decay = fast_exp2_negative(d, hn::Mul(step, channels.rate));
-    const auto gain =
-        hn::Mul(hn::Mul(step, hn::Set(d, rows[i][rank])), hn::LoadU(d, x + i * channels.weights.channels));
-    state = hn::MulAdd(decay, state, gain);
-    store(i, step, state);
+    state = hn::MulAdd(decays.at[i], state, gains.at[i]);
+    store(i, steps.at[i], state);
   }
 }
 
@@ -152,8 +158,8 @@ HWY_INLINE void scan_row(const ScanChannels<D>& channels, const ScanFusionInput&
   const D d = channels.d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   for (std::int64_t x = 0; x < in.width; x += kScanBlock) {
-    scan_tile(channels, in, first_token + x, std::min(kScanBlock, in.width - x), state,
-              [&](std::int64_t i, auto, auto h) HWY_ATTR { hn::StoreU(h, d, row + (x + i) * lanes); });
+    scan_block(channels, in, first_token + x, std::min(kScanBlock, in.width - x), state,
+               [&](std::int64_t i, auto, auto h) HWY_ATTR { hn::StoreU(h, d, row + (x + i) * lanes); });
   }
   const auto left = hn::LoadU(d, row);
   const auto right = hn::LoadU(d, row + (in.width - 1) * lanes);
@@ -211,8 +217,8 @@ void scan_ahead(const ScanFusionWeights& w, const ScanFusionInput& in, const Fus
     auto state = hn::Zero(d);
     auto sum = hn::Zero(d);
     for (std::int64_t t = image + scan_begin(item.band) * in.width; t < last; t += kScanBlock) {
-      scan_tile(channels, in, t, std::min(kScanBlock, last - t), state,
-                [&](std::int64_t, auto step, auto) HWY_ATTR { sum = hn::Add(sum, step); });
+      scan_block(channels, in, t, std::min(kScanBlock, last - t), state,
+                 [&](std::int64_t, auto step, auto) HWY_ATTR { sum = hn::Add(sum, step); });
     }
     hn::StoreU(state, d, end + (c - item.channels.begin));
     hn::StoreU(sum, d, steps + (c - item.channels.begin));
