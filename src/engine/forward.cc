@@ -55,7 +55,9 @@ class Pass {
   template <typename Body>
   void for_tasks(const TaskGrid& grid, std::int64_t floats, const Body& body);
   TaskGrid grid(std::int64_t rows, const PackedLinear& layer) const {
-    return {rows, layer.panel_rows(), parallel_.threads()};
+    // Two tiles of AMX are multiplied together, but one is work enough to be worth a cut.
+    constexpr std::int64_t kMostPanelRows = 16;
+    return {rows, std::min(layer.panel_rows(), kMostPanelRows), parallel_.threads()};
   }
 
   /// Output pixels of a depthwise convolution, counted over all images.
