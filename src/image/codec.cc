@@ -55,6 +55,15 @@ Image read_image(const std::filesystem::path& path, const DecodeOptions& options
   return decode(read_file(path), path == "-" ? "standard input" : path.string(), options);
 }
 
+Image read_label_map(const std::filesystem::path& path, std::int64_t max_pixels) {
+  const std::vector<std::byte> bytes = read_file(path);
+  if (!starts_with(bytes, kPngMagic)) {
+    fail("{}: expected a label map as a PNG file (compression with losses would change the labels)",
+         path.string());
+  }
+  return decode_label_png(bytes, path.string(), max_pixels);
+}
+
 std::vector<std::byte> encode_png(const Image& picture) {
   require_picture(picture);
   return compress_png(picture);

@@ -31,6 +31,10 @@ Image decode(std::span<const std::byte> bytes, const std::string& name, const De
 /// decode() of a file; "-" is standard input.
 Image read_image(const std::filesystem::path& path, const DecodeOptions& options = {});
 
+/// A PNG of numbers, one per pixel: grey (1 to 8 bits) as its stored values, palette as its indices. Throws
+/// Error naming the file for colours, 16 bits and other formats, whose pixels are no label numbers.
+Image read_label_map(const std::filesystem::path& path, std::int64_t max_pixels = 100'000'000);
+
 /// True for a name that ends in .jpg, .jpeg or .png, in any case.
 bool is_image_name(const std::filesystem::path& path);
 

@@ -58,6 +58,24 @@ class Decoder {
   Decoder& operator=(const Decoder&) = delete;
 
   Image decode(std::int64_t max_pixels) {
+    read_header(max_pixels);
+    return read_pixels([this] { ask_for_8_bit_rgb_or_grey(); });
+  }
+
+  Image decode_labels(std::int64_t max_pixels) {
+    read_header(max_pixels);
+    const int type = png_get_color_type(png_, info_);
+    if (type != PNG_COLOR_TYPE_GRAY && type != PNG_COLOR_TYPE_PALETTE) {
+      fail("{}: its pixels are colours, expected a label map: the number of a class in each pixel", name_);
+    }
+    if (png_get_bit_depth(png_, info_) > 8) {
+      fail("{}: its pixels have 16 bits, expected a label map of at most 8", name_);
+    }
+    return read_pixels([this] { ask_for_stored_numbers(); });
+  }
+
+ private:
+  void read_header(std::int64_t max_pixels) {
     run([this] {
       png_set_read_fn(png_, &rest_, read_bytes);
       png_read_info(png_, info_);
@@ -67,13 +85,19 @@ class Decoder {
     if (width * height > max_pixels) {
       fail("{}: PNG of {} x {} pixels, more than the {} allowed", name_, width, height, max_pixels);
     }
-    run([this] { ask_for_8_bit_rgb_or_grey(); });
-    Image picture(static_cast<int>(width), static_cast<int>(height), png_get_channels(png_, info_));
+  }
+
+  /// `ask` tells libpng which form the pixels are wanted in.
+  template <typename Ask>
+  Image read_pixels(const Ask& ask) {
+    run(ask);
+    Image picture(static_cast<int>(png_get_image_width(png_, info_)),
+                  static_cast<int>(png_get_image_height(png_, info_)), png_get_channels(png_, info_));
     if (png_get_rowbytes(png_, info_) != picture.row_bytes()) {
       fail("{}: PNG of colour type {} with {} bits is not supported", name_, png_get_color_type(png_, info_),
            png_get_bit_depth(png_, info_));
     }
-    std::vector<png_bytep> rows(static_cast<std::size_t>(height));
+    std::vector<png_bytep> rows(static_cast<std::size_t>(picture.height));
     for (int y = 0; y < picture.height; ++y) rows[static_cast<std::size_t>(y)] = picture.row(y);
     run([this, &rows] {
       png_read_image(png_, rows.data());
@@ -82,7 +106,6 @@ class Decoder {
     return picture;
   }
 
- private:
   template <typename Calls>
   void run(const Calls& calls) {
     if (!guarded(errors_, calls)) fail("{}: not a sound PNG file: {}", name_, errors_.message.data());
@@ -93,6 +116,12 @@ class Decoder {
     png_set_palette_to_rgb(png_);
     png_set_expand_gray_1_2_4_to_8(png_);
     png_set_strip_alpha(png_);
+    png_set_interlace_handling(png_);
+    png_read_update_info(png_, info_);
+  }
+
+  void ask_for_stored_numbers() {
+    png_set_packing(png_);  // several pixels per byte become one each, their values unchanged
     png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
   }
@@ -147,6 +176,10 @@ class Encoder {
 
 Image decode_png(std::span<const std::byte> bytes, const std::string& name, std::int64_t max_pixels) {
   return Decoder(bytes, name).decode(max_pixels);
+}
+
+Image decode_label_png(std::span<const std::byte> bytes, const std::string& name, std::int64_t max_pixels) {
+  return Decoder(bytes, name).decode_labels(max_pixels);
 }
 
 std::vector<std::byte> compress_png(const Image& picture) {

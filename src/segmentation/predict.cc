@@ -1,0 +1,197 @@
+#include "segmentation/predict.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <utility>
+
+#include "base/error.h"
+#include "image/opencv_resize.h"
+
+namespace spatialmamba::segmentation {
+namespace {
+
+constexpr int kLargestSide = 1 << 16;
+
+/// Where the windows begin along one axis.
+std::vector<std::int64_t> starts(std::int64_t length, const Window& window) {
+  std::vector<std::int64_t> result;
+  const std::int64_t last = std::max<std::int64_t>(length - window.size, 0);
+  for (std::int64_t at = 0; at < last; at += window.stride) result.push_back(at);
+  result.push_back(last);
+  return result;
+}
+
+class Slider {
+ public:
+  Slider(std::function<NetworkInput(const image::Rect&)> crop, std::int64_t height, std::int64_t width,
+         const Window& window, Network network)
+      : crop_(std::move(crop)),
+        network_(std::move(network)),
+        rows_(starts(height, window)),
+        columns_(starts(width, window)),
+        high_(std::min<std::int64_t>(window.size, height)),
+        wide_(std::min<std::int64_t>(window.size, width)),
+        across_(static_cast<std::size_t>(width)) {
+    for (const std::int64_t left : columns_) {
+      for (std::int64_t x = left; x < left + wide_; ++x) across_[static_cast<std::size_t>(x)] += 1.0F;
+    }
+    classes_ = windows_at(0).front().classes;
+  }
+
+  std::int64_t classes() const { return classes_; }
+
+  void read(std::int64_t y, std::span<float> out) {
+    std::erase_if(open_, [&](const auto& entry) { return entry.first + high_ <= y; });
+    std::fill(out.begin(), out.end(), 0.0F);
+    float down = 0.0F;
+    for (const std::int64_t top : rows_) {
+      if (top > y || top + high_ <= y) continue;
+      down += 1.0F;
+      add_windows(top, y, out);
+    }
+    for (std::size_t x = 0; x < across_.size(); ++x) {
+      const float count = down * across_[x];
+      for (std::int64_t c = 0; c < classes_; ++c) {
+        out[x * static_cast<std::size_t>(classes_) + static_cast<std::size_t>(c)] /= count;
+      }
+    }
+  }
+
+ private:
+  /// The scores of all windows that begin in row `top`, at the windows' size.
+  std::vector<ScoreRows>& windows_at(std::int64_t top) {
+    std::vector<ScoreRows>& windows = open_[top];
+    for (std::size_t i = windows.size(); i < columns_.size(); ++i) {
+      const image::Rect part{static_cast<int>(columns_[i]), static_cast<int>(top), static_cast<int>(wide_),
+                             static_cast<int>(high_)};
+      auto map = std::make_shared<const ScoreMap>(network_(crop_(part)));
+      windows.push_back(resized(rows_of(std::move(map)), high_, wide_));
+    }
+    return windows;
+  }
+
+  void add_windows(std::int64_t top, std::int64_t y, std::span<float> out) {
+    std::vector<ScoreRows>& windows = windows_at(top);
+    buffer_.resize(static_cast<std::size_t>(wide_ * classes_));
+    for (std::size_t i = 0; i < windows.size(); ++i) {
+      windows[i].read(y - top, buffer_);
+      float* to = out.data() + columns_[i] * classes_;
+      for (const float value : buffer_) *to++ += value;
+    }
+  }
+
+  std::function<NetworkInput(const image::Rect&)> crop_;
+  Network network_;
+  std::vector<std::int64_t> rows_;
+  std::vector<std::int64_t> columns_;
+  std::int64_t high_;
+  std::int64_t wide_;
+  std::vector<float> across_;  ///< windows over each column
+  std::int64_t classes_ = 0;
+  std::map<std::int64_t, std::vector<ScoreRows>> open_;  ///< rows of windows under way, by their top
+  std::vector<float> buffer_;
+};
+
+/// One scale, mirrored or not: scores at the size of the picture.
+ScoreRows view(const image::Image& picture, const image::Image& shown, bool mirror,
+               const PredictOptions& options, const Network& network) {
+  // A view may outlive the picture that it was made of: with windows it is read from later.
+  auto owned = std::make_shared<const image::Image>(mirror ? image::flip_horizontal(shown) : shown);
+  ScoreRows scores;
+  if (options.window) {
+    const auto crop = [owned, format = options.format](const image::Rect& part) {
+      return normalised(*owned, part, format);
+    };
+    scores = slide(crop, owned->height, owned->width, *options.window, network);
+  } else {
+    const NetworkInput input = normalised(*owned, image::bounds(*owned), options.format);
+    auto map = std::make_shared<const ScoreMap>(network(input));
+    scores = resized(rows_of(std::move(map)), input.height, input.width);
+  }
+  if (mirror) scores = mirrored(std::move(scores));
+  return resized(std::move(scores), picture.height, picture.width);
+}
+
+image::Image shown_at(const image::Image& picture, double ratio, const PredictOptions& options) {
+  if (options.long_side == 0) {
+    if (ratio == 1.0) return picture;
+    return image::resize_bilinear_opencv(picture, std::max(1, static_cast<int>(picture.width * ratio + 0.5)),
+                                         std::max(1, static_cast<int>(picture.height * ratio + 0.5)));
+  }
+  const image::PixelSize size =
+      image::fitted_size(picture.width, picture.height, static_cast<int>(options.long_side * ratio),
+                         static_cast<int>(options.short_side * ratio));
+  return image::resize_bilinear_opencv(picture, size.width, size.height);
+}
+
+}  // namespace
+
+PredictOptions augmented(PredictOptions options) {
+  options.ratios = {0.75, 1.0, 1.25};
+  options.flip = true;
+  return options;
+}
+
+void validate(const PredictOptions& options) {
+  if (options.long_side < 0 || options.short_side < 0 || options.long_side > kLargestSide ||
+      options.short_side > kLargestSide || (options.long_side == 0) != (options.short_side == 0)) {
+    fail_usage("pictures cannot be fitted into {} x {} pixels; expected 1 to {}, or 0 for both",
+               options.long_side, options.short_side, kLargestSide);
+  }
+  if (options.ratios.empty()) fail_usage("no scale to predict at");
+  for (const double ratio : options.ratios) {
+    if (!(ratio > 0.0 && ratio <= 16.0)) fail_usage("the scale {} is not above 0 and at most 16", ratio);
+  }
+  if (options.window && (options.window->size < 1 || options.window->stride < 1 ||
+                         options.window->stride > options.window->size)) {
+    fail_usage("a window of {} pixels cannot move by {}; expected 1 to its size", options.window->size,
+               options.window->stride);
+  }
+}
+
+NetworkInput normalised(const image::Image& picture, const image::Rect& part,
+                        const image::InputFormat& format) {
+  image::require_inside(picture, part);
+  std::array<float, 3> mean{};
+  std::array<float, 3> deviation{};
+  for (std::size_t c = 0; c < 3; ++c) {
+    mean[c] = static_cast<float>(255.0 * static_cast<double>(format.mean[c]));
+    deviation[c] = static_cast<float>(255.0 * static_cast<double>(format.std[c]));
+  }
+  NetworkInput input{part.height, part.width, {}};
+  input.values.reserve(static_cast<std::size_t>(part.height) * static_cast<std::size_t>(part.width) * 3);
+  for (int y = part.top; y < part.top + part.height; ++y) {
+    const std::uint8_t* row = picture.row(y) + 3 * static_cast<std::ptrdiff_t>(part.left);
+    for (int i = 0; i < 3 * part.width; ++i) {
+      const auto c = static_cast<std::size_t>(i % 3);
+      input.values.push_back((static_cast<float>(row[i]) - mean[c]) / deviation[c]);
+    }
+  }
+  return input;
+}
+
+ScoreRows slide(const std::function<NetworkInput(const image::Rect&)>& crop, std::int64_t height,
+                std::int64_t width, const Window& window, const Network& network) {
+  auto slider = std::make_shared<Slider>(crop, height, width, window, network);
+  return {height, width, slider->classes(),
+          [slider](std::int64_t y, std::span<float> out) { slider->read(y, out); }};
+}
+
+ScoreRows predict_scores(const image::Image& picture, const PredictOptions& options, const Network& network) {
+  validate(options);
+  std::vector<ScoreRows> views;
+  for (const double ratio : options.ratios) {
+    const image::Image shown = shown_at(picture, ratio, options);
+    views.push_back(view(picture, shown, false, options, network));
+    if (options.flip) views.push_back(view(picture, shown, true, options, network));
+  }
+  return views.size() == 1 ? views.front() : mean_softmax(std::move(views));
+}
+
+image::Image predict_labels(const image::Image& picture, const PredictOptions& options,
+                            const Network& network) {
+  return best_classes(predict_scores(picture, options, network));
+}
+
+}  // namespace spatialmamba::segmentation

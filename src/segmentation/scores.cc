@@ -1,0 +1,164 @@
+#include "segmentation/scores.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include "base/error.h"
+
+namespace spatialmamba::segmentation {
+namespace {
+
+constexpr std::int64_t kMostClasses = 255;
+
+/// The two neighbours of a position along one axis, and their weights.
+struct Neighbours {
+  std::int64_t first = 0;
+  std::int64_t second = 0;
+  float first_weight = 1.0F;
+  float second_weight = 0.0F;
+};
+
+Neighbours neighbours(std::int64_t position, std::int64_t in, std::int64_t out) {
+  const float scale = static_cast<float>(in) / static_cast<float>(out);
+  const float exact = std::max(scale * (static_cast<float>(position) + 0.5F) - 0.5F, 0.0F);
+  Neighbours result;
+  result.first = std::min(static_cast<std::int64_t>(exact), in - 1);
+  result.second = std::min(result.first + 1, in - 1);
+  result.second_weight = std::clamp(exact - static_cast<float>(result.first), 0.0F, 1.0F);
+  result.first_weight = 1.0F - result.second_weight;
+  return result;
+}
+
+/// Resizes a source; keeps the two rows that the last output row lay between.
+class Resizer {
+ public:
+  Resizer(ScoreRows source, std::int64_t height, std::int64_t width)
+      : source_(std::move(source)), height_(height) {
+    for (std::int64_t x = 0; x < width; ++x) columns_.push_back(neighbours(x, source_.width, width));
+    for (Row& row : rows_) row.values.resize(source_.row_values());
+  }
+
+  void read(std::int64_t y, std::span<float> out) {
+    const Neighbours at = neighbours(y, source_.height, height_);
+    const std::vector<float>& above = row(at.first, at.second);
+    const std::vector<float>& below = row(at.second, at.first);
+    const auto classes = static_cast<std::size_t>(source_.classes);
+    float* to = out.data();
+    for (const Neighbours& x : columns_) {
+      const std::size_t left = static_cast<std::size_t>(x.first) * classes;
+      const std::size_t right = static_cast<std::size_t>(x.second) * classes;
+      for (std::size_t c = 0; c < classes; ++c) {
+        const float upper = x.first_weight * above[left + c] + x.second_weight * above[right + c];
+        const float lower = x.first_weight * below[left + c] + x.second_weight * below[right + c];
+        *to++ = at.first_weight * upper + at.second_weight * lower;
+      }
+    }
+  }
+
+ private:
+  struct Row {
+    std::int64_t number = -1;
+    std::vector<float> values;
+  };
+
+  /// Row `number`, read into the place that does not hold row `keep`.
+  const std::vector<float>& row(std::int64_t number, std::int64_t keep) {
+    for (const Row& row : rows_) {
+      if (row.number == number) return row.values;
+    }
+    Row& place = rows_[rows_[0].number == keep || rows_[0].number > rows_[1].number ? 1 : 0];
+    source_.read(number, place.values);
+    place.number = number;
+    return place.values;
+  }
+
+  ScoreRows source_;
+  std::int64_t height_;
+  std::vector<Neighbours> columns_;
+  std::array<Row, 2> rows_;
+};
+
+/// exp(x - max) / sum for the classes of one point, added to `sum` with a weight.
+void add_softmax(std::span<const float> scores, float weight, std::span<float> sum,
+                 std::vector<float>& exponentials) {
+  const float largest = *std::max_element(scores.begin(), scores.end());
+  float total = 0.0F;
+  for (std::size_t c = 0; c < scores.size(); ++c) {
+    exponentials[c] = std::exp(scores[c] - largest);
+    total += exponentials[c];
+  }
+  for (std::size_t c = 0; c < scores.size(); ++c) sum[c] += weight * (exponentials[c] / total);
+}
+
+}  // namespace
+
+ScoreRows rows_of(std::shared_ptr<const ScoreMap> map) {
+  ScoreRows rows{map->height, map->width, map->classes, {}};
+  rows.read = [map = std::move(map), values = rows.row_values()](std::int64_t y, std::span<float> out) {
+    std::copy_n(map->values.begin() + y * static_cast<std::int64_t>(values), values, out.begin());
+  };
+  return rows;
+}
+
+ScoreRows resized(ScoreRows source, std::int64_t height, std::int64_t width) {
+  if (source.height == height && source.width == width) return source;
+  ScoreRows rows{height, width, source.classes, {}};
+  auto resizer = std::make_shared<Resizer>(std::move(source), height, width);
+  rows.read = [resizer](std::int64_t y, std::span<float> out) { resizer->read(y, out); };
+  return rows;
+}
+
+ScoreRows mirrored(ScoreRows source) {
+  ScoreRows rows = source;
+  rows.read = [source = std::move(source)](std::int64_t y, std::span<float> out) {
+    source.read(y, out);
+    for (std::int64_t left = 0, right = source.width - 1; left < right; ++left, --right) {
+      std::swap_ranges(out.begin() + left * source.classes, out.begin() + (left + 1) * source.classes,
+                       out.begin() + right * source.classes);
+    }
+  };
+  return rows;
+}
+
+ScoreRows mean_softmax(std::vector<ScoreRows> sources) {
+  ScoreRows rows = sources.at(0);
+  for (const ScoreRows& source : sources) {
+    if (source.height != rows.height || source.width != rows.width || source.classes != rows.classes) {
+      fail("only maps of the same size can be averaged");
+    }
+  }
+  const auto classes = static_cast<std::size_t>(rows.classes);
+  const float weight = 1.0F / static_cast<float>(sources.size());
+  rows.read = [sources = std::move(sources), classes, weight, row = std::vector<float>(rows.row_values()),
+               scratch = std::vector<float>(classes)](std::int64_t y, std::span<float> out) mutable {
+    std::fill(out.begin(), out.end(), 0.0F);
+    for (const ScoreRows& source : sources) {
+      source.read(y, row);
+      for (std::size_t at = 0; at < row.size(); at += classes) {
+        add_softmax(std::span<const float>(row).subspan(at, classes), weight, out.subspan(at, classes),
+                    scratch);
+      }
+    }
+  };
+  return rows;
+}
+
+image::Image best_classes(const ScoreRows& scores) {
+  if (scores.classes > kMostClasses) {
+    fail("label maps of 8 bits tell at most {} classes apart, not {}", kMostClasses, scores.classes);
+  }
+  image::Image labels(static_cast<int>(scores.width), static_cast<int>(scores.height), 1);
+  std::vector<float> row(scores.row_values());
+  for (int y = 0; y < labels.height; ++y) {
+    scores.read(y, row);
+    const float* at = row.data();
+    for (int x = 0; x < labels.width; ++x, at += scores.classes) {
+      labels.row(y)[x] = static_cast<std::uint8_t>(std::max_element(at, at + scores.classes) - at);
+    }
+  }
+  return labels;
+}
+
+}  // namespace spatialmamba::segmentation
