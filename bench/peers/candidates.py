@@ -15,29 +15,38 @@ class Recipe:
     single_images: bool = False  # the export is for batch 1
 
 
-def _torch() -> dict[str, Recipe]:
-    eager = {
-        "torch-reference": ("layout of the official code, scan in C++", {"layout": "reference"}),
-        "torch-cl": ("channels-last rewrite, scan in C++", {"fusion": "merged"}),
-        "torch-cl-sasf": ("channels-last rewrite, scan and fusion in C++", {"fusion": "cpp"}),
-        "torch-cl-onednn": ("the same with packed oneDNN layers", {"fusion": "cpp", "packed": True}),
-    }
-    recipes = {
+EAGER: dict[str, tuple[str, dict[str, Any]]] = {
+    "torch-reference": ("layout of the official code, scan in C++", {"layout": "reference"}),
+    "torch-cl": ("channels-last rewrite, scan in C++", {"fusion": "merged"}),
+    "torch-cl-sasf": ("channels-last rewrite, scan and fusion in C++", {"fusion": "cpp"}),
+    "torch-cl-onednn": (
+        "channels-last rewrite, scan and fusion in C++, layers packed for oneDNN",
+        {"fusion": "cpp", "packed": True},
+    ),
+}
+UNUSUAL = {("torch-reference", "bf16"), ("torch-cl-onednn", "amp")}
+
+
+def _eager() -> dict[str, Recipe]:
+    return {
         f"{name}-{precision}": Recipe(about, "torch_peer", {**options, "precision": precision})
-        for name, (about, options) in eager.items()
+        for name, (about, options) in EAGER.items()
         for precision in ("fp32", "amp", "bf16")
-        if (name, precision) not in {("torch-reference", "bf16"), ("torch-cl-onednn", "amp")}
+        if (name, precision) not in UNUSUAL
     }
-    compiled = {"torch-cl-compile": "torch-cl", "torch-cl-sasf-compile": "torch-cl-sasf", "torch-cl-onednn-compile": "torch-cl-onednn"}
-    for name, base in compiled.items():
-        for suffix, mode in (("", "default"), ("-maxautotune", "max-autotune")):
-            for precision in ("fp32", "bf16"):
-                about, options = eager[base]
-                about = f"{about}; torch.compile, {mode}, frozen"
-                recipes[f"{name}{suffix}-{precision}"] = Recipe(
-                    about, "torch_peer", {**options, "precision": precision, "compile_mode": mode}
-                )
-    return recipes
+
+
+def _compiled() -> dict[str, Recipe]:
+    return {
+        f"{name}-compile{suffix}-{precision}": Recipe(
+            f"{EAGER[name][0]}; torch.compile, mode {mode}",
+            "torch_peer",
+            {**EAGER[name][1], "precision": precision, "compile_mode": mode},
+        )
+        for name in ("torch-cl", "torch-cl-sasf", "torch-cl-onednn")
+        for suffix, mode in (("", "default"), ("-maxautotune", "max-autotune"))
+        for precision in ("fp32", "bf16")
+    }
 
 
 def _openvino() -> dict[str, Recipe]:
@@ -45,10 +54,10 @@ def _openvino() -> dict[str, Recipe]:
     for precision in ("fp32", "bf16"):
         told = {"precision": precision}
         recipes |= {
-            f"openvino-{precision}": Recipe("fusion as one 11x11 stencil", "openvino_peer", told, graph="merged"),
-            f"openvino-3x3-{precision}": Recipe("fusion as three 3x3", "openvino_peer", told, graph="dilated"),
+            f"openvino-{precision}": Recipe("scan in standard operators, fusion as one 11x11 stencil", "openvino_peer", told, graph="merged"),
+            f"openvino-3x3-{precision}": Recipe("the same, fusion as three dilated 3x3", "openvino_peer", told, graph="dilated"),
             f"openvino-streams-{precision}": Recipe(
-                "a batch as single images, one stream per thread",
+                "the same, a batch as single images, one stream per thread",
                 "openvino_peer",
                 {**told, "streams": True},
                 graph="merged",
@@ -62,8 +71,9 @@ def _openvino() -> dict[str, Recipe]:
 
 
 RECIPES: dict[str, Recipe] = {
-    **_torch(),
-    "onnxruntime-fp32": Recipe("fusion as one 11x11 stencil", "onnxruntime_peer", graph="merged"),
-    "onnxruntime-3x3-fp32": Recipe("fusion as three 3x3", "onnxruntime_peer", graph="dilated"),
+    **_eager(),
+    **_compiled(),
+    "onnxruntime-fp32": Recipe("scan in standard operators, fusion as one 11x11 stencil", "onnxruntime_peer", graph="merged"),
+    "onnxruntime-3x3-fp32": Recipe("the same, fusion as three dilated 3x3", "onnxruntime_peer", graph="dilated"),
     **_openvino(),
 }

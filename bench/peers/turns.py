@@ -36,11 +36,20 @@ def timed(step: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def processor_seconds(pid: int) -> float:
+    """What all threads of a process have used. Unlike wall time it hardly suffers from a busy machine; with one thread
+    it is what a run takes on a quiet one. With several it holds what they spin while they wait for each other."""
+    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) * 1e-9
+
+
 class Candidate:
     """The parent's side."""
 
     def __init__(self, name: str, command: Sequence[str], **popen: Any):
-        self.name, self.seconds = name, list[float]()
+        self.name = name
+        self.seconds = list[float]()  # of every run
+        self.processor = list[float]()  # mean of every burst
         self.peak_rss_mb = float("nan")
         start = time.perf_counter()
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **popen)
@@ -62,7 +71,9 @@ class Candidate:
         return self.ask(f"run {count}")
 
     def measure(self, count: int) -> None:
+        before = processor_seconds(self.process.pid)
         self.seconds += self.run(count)
+        self.processor.append((processor_seconds(self.process.pid) - before) / count)
 
     def finish(self) -> None:
         self.peak_rss_mb = self.ask("end")["peak_rss_mb"]
