@@ -25,6 +25,7 @@ struct Architecture {
   std::int64_t stages() const { return static_cast<std::int64_t>(dims.size()); }
 };
 
+inline constexpr std::int64_t kMaxStages = 8;
 inline constexpr std::int64_t kExpand = 2;       ///< inner channels of the SSM: E = kExpand * d
 inline constexpr std::int64_t kMlpRatio = 4;     ///< hidden channels of the MLP
 inline constexpr std::int64_t kPatchStride = 4;  ///< of the stem

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "spatialmamba/architecture.h"
+#include "spatialmamba/task.h"
 #include "spatialmamba/tensor.h"
 #include "spatialmamba/weights.h"
 
@@ -29,19 +30,23 @@ struct ModelOptions {
   std::string key = {};
 };
 
-/// A Spatial-Mamba classifier with its weights folded and packed for one instruction set. Immutable and cheap
-/// to copy: any number of sessions, in any number of threads, may share one.
+/// A Spatial-Mamba classifier or segmentor with its weights folded and packed for one instruction set.
+/// Immutable and cheap to copy: any number of sessions, in any number of threads, may share one.
 class Model {
  public:
   /// Reads .safetensors or .pth. Throws Error naming the file when it is not such a file or holds other
-  /// tensors than a Spatial-Mamba classifier's, or values that are not finite; UsageError for an unknown
-  /// instruction set.
+  /// tensors than a Spatial-Mamba classifier's or segmentor's, or values that are not finite; UsageError for
+  /// an unknown instruction set.
   static Model load(const std::filesystem::path& path, const ModelOptions& options = {});
   /// The same from tensors in memory; `source` stands for them in messages. options.key is not used.
   static Model build(const Weights& weights, const ModelOptions& options = {},
                      const std::string& source = "the weights");
 
+  /// What it is for, as its tensors tell.
+  Task task() const;
+  /// A segmentor's is that of its backbone.
   const Architecture& architecture() const;
+  std::int64_t num_classes() const;
   /// What the file says about itself.
   const std::map<std::string, std::string>& metadata() const;
   EnginePrecision precision() const;
@@ -87,6 +92,15 @@ struct StepTime {
   double bytes = 0.0;  ///< read and written at least: inputs, outputs and weights, once each
 };
 
+/// Class scores of a segmentor at a quarter of the images' size: [count, height, width, classes], row-major.
+struct ScoreMaps {
+  std::span<const float> values;
+  std::int64_t count = 0;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  std::int64_t classes = 0;
+};
+
 /// Runs a model: owns threads and working memory. Calls of one session must not overlap; different sessions
 /// are independent. Nothing is allocated for a size of batch and image that the session has seen before. The
 /// result is the same in every run with the same number of threads, and within rounding for any number.
@@ -100,13 +114,17 @@ class Session {
   const Model& model() const;
   int threads() const;
 
-  /// Logits [count, num_classes], valid until the next call. Images may have any size. Throws Error for an
-  /// empty batch, and when memory does not suffice.
+  /// A classifier's logits [count, num_classes], valid until the next call. Images may have any size. Throws
+  /// Error for an empty batch, and when memory does not suffice.
   std::span<const float> logits(const ImageBatch& images);
+
+  /// A segmentor's scores, in the same way.
+  ScoreMaps scores(const ImageBatch& images);
 
   /// What the network computes on the way: patch_embed, layers.0 … (N, H, W, C; of each stage, after its
   /// downsampling), pooled (N, C), logits (N, num_classes), all F32. With `all` also layers.0.blocks.0 … and
-  /// norm (N, H*W, C).
+  /// norm (N, H*W, C). A segmentor has backbone.0 …, psp, fused and logits (N, H, W, C) instead of the last
+  /// three.
   TensorMap stages(const ImageBatch& images, bool all = false);
 
   /// Runs once and says where the time went, step by step.

@@ -33,6 +33,10 @@ std::vector<TensorSpec> tensor_specs(const SegmentorArchitecture& architecture);
 /// tensor that does not fit.
 SegmentorArchitecture infer_segmentor(const TensorMap& tensors);
 
+/// infer_segmentor() of tensors that must then fit it as a whole. Throws Error with `source` in front and the
+/// full lists of compare().
+SegmentorArchitecture require_segmentor(const TensorMap& tensors, const std::string& source);
+
 WeightsMismatch compare(const SegmentorArchitecture& architecture, const TensorMap& tensors);
 
 /// Elements of all trainable tensors, the auxiliary head's included (as the paper counts).

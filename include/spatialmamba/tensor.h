@@ -54,8 +54,8 @@ constexpr DType dtype_of() {
   return DType::u8;
 }
 
-/// A dense row-major array of a known type. Copies share the bytes, which may belong to a mapped file: they are
-/// read-only except through mutable_data() of a tensor that was allocated here and is not shared.
+/// A dense row-major array of a known type. Copies share the bytes, which may belong to a mapped file: they
+/// are read-only except through mutable_data() of a tensor that was allocated here and is not shared.
 class Tensor {
  public:
   Tensor() = default;
@@ -64,8 +64,8 @@ class Tensor {
   /// Where the bytes of a view come from.
   enum class Backing : std::uint8_t { memory, mapped_file };
   /// Views bytes that `owner` keeps alive. `bytes` must equal the shape's size; throws Error otherwise.
-  Tensor(DType dtype, Shape shape, const std::byte* data, std::size_t bytes, std::shared_ptr<const void> owner,
-         Backing backing = Backing::memory);
+  Tensor(DType dtype, Shape shape, const std::byte* data, std::size_t bytes,
+         std::shared_ptr<const void> owner, Backing backing = Backing::memory);
 
   template <typename T>
   static Tensor from(Shape shape, const std::vector<T>& values);
@@ -90,8 +90,8 @@ class Tensor {
     require(dtype_of<T>());
     return reinterpret_cast<T*>(mutable_raw());
   }
-  /// Lets the system take back the memory of a tensor that views a mapped file, which is read again when it is
-  /// next needed. Nothing happens to others.
+  /// Lets the system take back the memory of a tensor that views a mapped file, which is read again when it
+  /// is next needed. Nothing happens to others.
   void drop_pages() const;
   /// A copy of the elements as T, which must be the element type.
   template <typename T>

@@ -1,11 +1,11 @@
 #include "engine/forward.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "base/error.h"
 #include "engine/patches.h"
-#include "engine/tasks.h"
+#include "engine/upernet.h"
+#include "kernels/layer_norm.h"
 #include "kernels/normalise_rows.h"
 
 namespace spatialmamba::engine {
@@ -16,16 +16,8 @@ using kernels::PackedRows;
 
 constexpr auto kEpsilon = static_cast<float>(kNormEpsilon);
 
-double linear_flops(const PackedLinear& layer, std::int64_t rows) {
-  return 2.0 * static_cast<double>(rows * layer.inputs() * layer.outputs());
-}
-
 double depthwise_flops(const DepthwiseWeights& conv, std::int64_t outputs) {
   return 18.0 * static_cast<double>(conv.channels * outputs);
-}
-
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 /// Forward pass over one batch. Between two of its steps all threads meet; within a step a task carries its
@@ -33,12 +25,16 @@ double seconds_now() {
 class Pass {
  public:
   Pass(const Network& network, const ParallelFor& parallel, Workspace& workspace, Profile* profile)
-      : network_(network), parallel_(parallel), workspace_(workspace), profile_(profile) {}
+      : network_(network), workspace_(workspace), run_(network.isa, parallel, workspace.scratch, profile) {}
+
+  const Executor& run() const { return run_; }
 
   MapShape stem(const ImageBatch& images);
   void block(const Block& block, const MapShape& shape);
   MapShape downsample(const Downsampling& down, const MapShape& shape);
   void head(const MapShape& shape, float* pooled, float* logits);
+  /// The LayerNorm behind a stage, for another network to read.
+  void normalise_stage(const Norm& norm, const MapShape& shape, float* out);
 
   const float* map() { return current(); }
 
@@ -47,26 +43,11 @@ class Pass {
   float* other() { return workspace_.maps[1 - current_].data(); }
   float* wide() { return workspace_.wide.data(); }
 
-  /// Does one step of the pass, timed when somebody wants to know. `floats`: read and written at least.
-  template <typename Body>
-  void step(std::string_view part, std::string_view kernel, double flops, std::int64_t floats,
-            const Body& body);
-  /// Calls body(task, memory) for each, with `floats` of memory for what it takes.
-  template <typename Body>
-  void for_tasks(const TaskGrid& grid, std::int64_t floats, const Body& body);
-  TaskGrid grid(std::int64_t rows, const PackedLinear& layer) const {
-    // Two tiles of AMX are multiplied together, but one is work enough to be worth a cut.
-    constexpr std::int64_t kMostPanelRows = 16;
-    return {rows, std::min(layer.panel_rows(), kMostPanelRows), parallel_.threads()};
-  }
-
   /// Output pixels of a depthwise convolution, counted over all images.
   void convolve(const DepthwiseWeights& conv, const float* x, const MapShape& in, RowRange pixels, float* y,
                 TaskMemory& memory) const;
   void conv3x3(std::string_view part, const PackedLinear& layer, const ConvInput& input,
                const kernels::LinearOutput& output);
-  void linear(std::string_view part, std::string_view kernel, const PackedLinear& layer, std::int64_t rows,
-              const float* x, const kernels::LinearOutput& output);
 
   // The steps of a block.
   void mix_in(const Block& block, const MapShape& shape, float* x, float* gate);
@@ -78,31 +59,10 @@ class Pass {
   void mlp_in_two(const Block& block, const MapShape& shape, const TaskGrid& tasks);
 
   const Network& network_;
-  const ParallelFor& parallel_;
   Workspace& workspace_;
-  Profile* profile_;
+  Executor run_;
   std::size_t current_ = 0;
 };
-
-template <typename Body>
-void Pass::step(std::string_view part, std::string_view kernel, double flops, std::int64_t floats,
-                const Body& body) {
-  if (profile_ == nullptr) return body();
-  const double start = seconds_now();
-  body();
-  profile_->add(part, kernel, seconds_now() - start, flops, static_cast<double>(floats) * sizeof(float));
-}
-
-template <typename Body>
-void Pass::for_tasks(const TaskGrid& grid, std::int64_t floats, const Body& body) {
-  parallel_(grid.count(), 1, [&](std::int64_t begin, std::int64_t end) {
-    TaskMemory memory(workspace_.scratch, floats);
-    for (std::int64_t i = begin; i < end; ++i) {
-      memory.reset();
-      body(grid[i], memory);
-    }
-  });
-}
 
 void Pass::convolve(const DepthwiseWeights& conv, const float* x, const MapShape& in, RowRange pixels,
                     float* y, TaskMemory& memory) const {
@@ -114,38 +74,18 @@ void Pass::convolve(const DepthwiseWeights& conv, const float* x, const MapShape
     const std::int64_t count = std::min(per_image - first, pixels.end - pixel);
     const float* image = x + pixel / per_image * in.height * in.width * in.channels;
     kernels::depthwise_pixels(conv, image, in.height, in.width, {first, first + count},
-                              y + (pixel - pixels.begin) * in.channels, rows, network_.isa);
+                              y + (pixel - pixels.begin) * in.channels, rows, run_.isa());
     pixel += count;
   }
-}
-
-/// Where a task's rows of an output begin.
-kernels::LinearOutput at_rows(kernels::LinearOutput output, const Task& task) {
-  output.data += task.rows.begin * output.stride;
-  if (output.residual != nullptr) output.residual += task.rows.begin * output.residual_stride;
-  return output;
-}
-
-void Pass::linear(std::string_view part, std::string_view kernel, const PackedLinear& layer,
-                  std::int64_t rows, const float* x, const kernels::LinearOutput& output) {
-  const TaskGrid tasks = grid(rows, layer);
-  const std::int64_t floats = rows * (layer.inputs() + layer.outputs()) + layer.inputs() * layer.outputs();
-  step(part, kernel, linear_flops(layer, rows), floats, [&] {
-    for_tasks(tasks, layer.packed_size(tasks.block_rows()), [&](const Task& task, TaskMemory& memory) {
-      const PackedRows packed = memory.take_packed(layer, task.count());
-      layer.pack(x + task.rows.begin * layer.inputs(), layer.inputs(), packed);
-      layer.multiply(packed, task.columns(layer), at_rows(output, task));
-    });
-  });
 }
 
 void Pass::conv3x3(std::string_view part, const PackedLinear& layer, const ConvInput& input,
                    const kernels::LinearOutput& output) {
   const std::int64_t pixels = input.pixels();
-  const TaskGrid tasks = grid(pixels, layer);
+  const TaskGrid tasks = run_.grid(pixels, layer);
   const std::int64_t floats = input.size() + pixels * layer.outputs() + layer.inputs() * layer.outputs();
-  step(part, "convolution", linear_flops(layer, pixels), floats, [&] {
-    for_tasks(tasks, layer.packed_size(tasks.block_rows()), [&](const Task& task, TaskMemory& memory) {
+  run_.step(part, "convolution", linear_flops(layer, pixels), floats, [&] {
+    run_.for_tasks(tasks, layer.packed_size(tasks.block_rows()), [&](const Task& task, TaskMemory& memory) {
       const PackedRows packed = memory.take_packed(layer, task.count());
       pack_patches(layer, input, task.rows, packed);
       layer.multiply(packed, task.columns(layer), at_rows(output, task));
@@ -165,7 +105,8 @@ MapShape Pass::stem(const ImageBatch& images) {
   float* pixels = a + half.size();
   float* b = pixels;
   float* c = a + 2 * half.size();
-  step("images", "layout", 0.0, 2 * in.size(), [&] { copy_images(images, in_channels, pixels, parallel_); });
+  run_.step("images", "layout", 0.0, 2 * in.size(),
+            [&] { copy_images(images, in_channels, pixels, run_.parallel()); });
   const auto relu = [&](float* data) {
     return kernels::LinearOutput{.data = data, .stride = half.channels, .activation = GemmActivation::relu};
   };
@@ -178,21 +119,21 @@ MapShape Pass::stem(const ImageBatch& images) {
           {.data = c, .stride = half.channels, .residual = a, .residual_stride = half.channels});
 
   const ConvInput last = half_input(c, 2);
-  const TaskGrid tasks = grid(out.tokens(), stem.conv3_0);
+  const TaskGrid tasks = run_.grid(out.tokens(), stem.conv3_0);
   const std::int64_t floats =
       stem.conv3_0.packed_size(tasks.block_rows()) + stem.conv3_1.packed_size(tasks.block_rows());
-  step("conv3", "convolution",
-       linear_flops(stem.conv3_0, out.tokens()) + linear_flops(stem.conv3_1, out.tokens()),
-       half.size() + out.size(), [&] {
-         for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
-           const PackedRows patches = memory.take_packed(stem.conv3_0, task.count());
-           const PackedRows hidden = memory.take_packed(stem.conv3_1, task.count());
-           pack_patches(stem.conv3_0, last, task.rows, patches);
-           stem.conv3_0.multiply(patches, GemmActivation::relu, stem.conv3_1, hidden);
-           stem.conv3_1.multiply(hidden, task.columns(stem.conv3_1),
-                                 at_rows({.data = current(), .stride = out.channels}, task));
-         });
-       });
+  run_.step("conv3", "convolution",
+            linear_flops(stem.conv3_0, out.tokens()) + linear_flops(stem.conv3_1, out.tokens()),
+            half.size() + out.size(), [&] {
+              run_.for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
+                const PackedRows patches = memory.take_packed(stem.conv3_0, task.count());
+                const PackedRows hidden = memory.take_packed(stem.conv3_1, task.count());
+                pack_patches(stem.conv3_0, last, task.rows, patches);
+                stem.conv3_0.multiply(patches, GemmActivation::relu, stem.conv3_1, hidden);
+                stem.conv3_1.multiply(hidden, task.columns(stem.conv3_1),
+                                      at_rows({.data = current(), .stride = out.channels}, task));
+              });
+            });
   return out;
 }
 
@@ -202,26 +143,27 @@ void Pass::mix_in(const Block& block, const MapShape& shape, float* x, float* ga
   const std::int64_t d = block.dim;
   const std::int64_t e = mixing.in_x.outputs();
   const std::int64_t tokens = shape.tokens();
-  const TaskGrid tasks = grid(tokens, mixing.in_x);
+  const TaskGrid tasks = run_.grid(tokens, mixing.in_x);
   const std::int64_t floats = mixing.in_x.packed_size(tasks.block_rows()) + 2 * tasks.block_rows() * d +
                               kernels::depthwise_memory(shape.width, 1);
-  step("cpe1+ln_1+in_proj", "cpe + norm + linear",
-       depthwise_flops(block.cpe1, tokens) + 2.0 * linear_flops(mixing.in_x, tokens),
-       2 * tokens * (d + e) + 2 * d * e, [&] {
-         for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
-           const PackedRows packed = memory.take_packed(mixing.in_x, task.count());
-           float* normalised = memory.take(task.count() * d);
-           // Shares of the same rows all need the sum, one of them keeps it.
-           float* sum = task.split == 0 ? other() + task.rows.begin * d : memory.take(task.count() * d);
-           convolve(block.cpe1, current(), shape, task.rows, sum, memory);
-           kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, network_.isa);
-           mixing.in_x.pack(normalised, d, packed);
-           mixing.in_x.multiply(packed, task.columns(mixing.in_x), at_rows({.data = x, .stride = e}, task));
-           mixing.in_z.multiply(
-               packed, task.columns(mixing.in_z),
-               at_rows({.data = gate, .stride = e, .activation = GemmActivation::silu}, task));
-         });
-       });
+  run_.step("cpe1+ln_1+in_proj", "cpe + norm + linear",
+            depthwise_flops(block.cpe1, tokens) + 2.0 * linear_flops(mixing.in_x, tokens),
+            2 * tokens * (d + e) + 2 * d * e, [&] {
+              run_.for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
+                const PackedRows packed = memory.take_packed(mixing.in_x, task.count());
+                float* normalised = memory.take(task.count() * d);
+                // Shares of the same rows all need the sum, one of them keeps it.
+                float* sum = task.split == 0 ? other() + task.rows.begin * d : memory.take(task.count() * d);
+                convolve(block.cpe1, current(), shape, task.rows, sum, memory);
+                kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, run_.isa());
+                mixing.in_x.pack(normalised, d, packed);
+                mixing.in_x.multiply(packed, task.columns(mixing.in_x),
+                                     at_rows({.data = x, .stride = e}, task));
+                mixing.in_z.multiply(
+                    packed, task.columns(mixing.in_z),
+                    at_rows({.data = gate, .stride = e, .activation = GemmActivation::silu}, task));
+              });
+            });
 }
 
 /// u = silu(conv2d(x)), and what x_proj makes of it.
@@ -230,22 +172,23 @@ void Pass::convolve_states(const StateMixing& mixing, const MapShape& shape, con
   const std::int64_t e = mixing.conv.channels;
   const std::int64_t columns = mixing.x_proj.outputs();
   const std::int64_t tokens = shape.tokens();
-  const TaskGrid tasks = TaskGrid::by_rows(tokens, mixing.x_proj.panel_rows(), parallel_.threads());
+  const TaskGrid tasks = TaskGrid::by_rows(tokens, mixing.x_proj.panel_rows(), run_.parallel().threads());
   const MapShape in{shape.images, shape.height, shape.width, e};
-  step("conv2d+x_proj", "depthwise + linear",
-       depthwise_flops(mixing.conv, tokens) + linear_flops(mixing.x_proj, tokens), tokens * (2 * e + columns),
-       [&] {
-         for_tasks(tasks,
-                   mixing.x_proj.packed_size(tasks.block_rows()) + kernels::depthwise_memory(shape.width, 1),
-                   [&](const Task& task, TaskMemory& memory) {
-                     const PackedRows packed = memory.take_packed(mixing.x_proj, task.count());
-                     float* rows = u + task.rows.begin * e;
-                     convolve(mixing.conv, x, in, task.rows, rows, memory);
-                     mixing.x_proj.pack(rows, e, packed);
-                     mixing.x_proj.multiply(packed, {0, columns},
-                                            at_rows({.data = projected, .stride = columns}, task));
-                   });
-       });
+  run_.step("conv2d+x_proj", "depthwise + linear",
+            depthwise_flops(mixing.conv, tokens) + linear_flops(mixing.x_proj, tokens),
+            tokens * (2 * e + columns), [&] {
+              run_.for_tasks(
+                  tasks,
+                  mixing.x_proj.packed_size(tasks.block_rows()) + kernels::depthwise_memory(shape.width, 1),
+                  [&](const Task& task, TaskMemory& memory) {
+                    const PackedRows packed = memory.take_packed(mixing.x_proj, task.count());
+                    float* rows = u + task.rows.begin * e;
+                    convolve(mixing.conv, x, in, task.rows, rows, memory);
+                    mixing.x_proj.pack(rows, e, packed);
+                    mixing.x_proj.multiply(packed, {0, columns},
+                                           at_rows({.data = projected, .stride = columns}, task));
+                  });
+            });
 }
 
 /// The residual stream, from the sum that mix_in() kept, plus out_proj(out_norm(y) · gate).
@@ -254,31 +197,32 @@ void Pass::mix_out(const StateMixing& mixing, const MapShape& shape, const float
   const std::int64_t e = layer.inputs();
   const std::int64_t d = layer.outputs();
   const std::int64_t tokens = shape.tokens();
-  const TaskGrid tasks = grid(tokens, layer);
-  step("out_norm+gate+out_proj", "norm + gate + linear", linear_flops(layer, tokens),
-       2 * tokens * (e + d) + d * e, [&] {
-         const std::int64_t floats = layer.packed_size(tasks.block_rows()) + tasks.block_rows() * e;
-         for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
-           const PackedRows packed = memory.take_packed(layer, task.count());
-           float* gated = memory.take(task.count() * e);
-           const std::int64_t first = task.rows.begin * e;
-           kernels::normalise_gated_rows(task.count(), e, {y + first, e}, mixing.out_norm.gamma.data(),
-                                         mixing.out_norm.beta.data(), {gate + first, e}, kEpsilon, gated,
-                                         network_.isa);
-           layer.pack(gated, e, packed);
-           layer.multiply(
-               packed, task.columns(layer),
-               at_rows({.data = current(), .stride = d, .residual = other(), .residual_stride = d}, task));
-         });
-       });
+  const TaskGrid tasks = run_.grid(tokens, layer);
+  run_.step(
+      "out_norm+gate+out_proj", "norm + gate + linear", linear_flops(layer, tokens),
+      2 * tokens * (e + d) + d * e, [&] {
+        const std::int64_t floats = layer.packed_size(tasks.block_rows()) + tasks.block_rows() * e;
+        run_.for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
+          const PackedRows packed = memory.take_packed(layer, task.count());
+          float* gated = memory.take(task.count() * e);
+          const std::int64_t first = task.rows.begin * e;
+          kernels::normalise_gated_rows(task.count(), e, {y + first, e}, mixing.out_norm.gamma.data(),
+                                        mixing.out_norm.beta.data(), {gate + first, e}, kEpsilon, gated,
+                                        run_.isa());
+          layer.pack(gated, e, packed);
+          layer.multiply(
+              packed, task.columns(layer),
+              at_rows({.data = current(), .stride = d, .residual = other(), .residual_stride = d}, task));
+        });
+      });
 }
 
 /// x += cpe2(x); x += fc2(gelu(fc1(ln_2(x)))).
 void Pass::mlp(const Block& block, const MapShape& shape) {
   const std::int64_t tokens = shape.tokens();
-  const TaskGrid tasks = grid(tokens, block.fc1);
+  const TaskGrid tasks = run_.grid(tokens, block.fc1);
   const std::int64_t weights = 2 * block.fc1.inputs() * block.fc1.outputs();
-  step(
+  run_.step(
       "cpe2+ln_2+mlp", "cpe + norm + mlp",
       depthwise_flops(block.cpe2, tokens) + linear_flops(block.fc1, tokens) + linear_flops(block.fc2, tokens),
       2 * tokens * block.dim + weights, [&] {
@@ -297,13 +241,13 @@ void Pass::mlp_in_one(const Block& block, const MapShape& shape, const TaskGrid&
   const std::int64_t rows = tasks.block_rows();
   const std::int64_t floats = block.fc1.packed_size(rows) + block.fc2.packed_size(rows) + 2 * rows * d +
                               kernels::depthwise_memory(shape.width, 1);
-  for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
+  run_.for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
     const PackedRows packed = memory.take_packed(block.fc1, task.count());
     const PackedRows hidden = memory.take_packed(block.fc2, task.count());
     float* sum = memory.take(task.count() * d);
     float* normalised = memory.take(task.count() * d);
     convolve(block.cpe2, current(), shape, task.rows, sum, memory);
-    kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, network_.isa);
+    kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, run_.isa());
     block.fc1.pack(normalised, d, packed);
     block.fc1.multiply(packed, GemmActivation::gelu, block.fc2, hidden);
     block.fc2.multiply(
@@ -320,17 +264,17 @@ void Pass::mlp_in_two(const Block& block, const MapShape& shape, const TaskGrid&
   const std::int64_t rows = tasks.block_rows();
   const std::int64_t floats =
       block.fc1.packed_size(rows) + 2 * rows * d + kernels::depthwise_memory(shape.width, 1);
-  for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
+  run_.for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
     const PackedRows packed = memory.take_packed(block.fc1, task.count());
     float* normalised = memory.take(task.count() * d);
     float* sum = task.split == 0 ? other() + task.rows.begin * d : memory.take(task.count() * d);
     convolve(block.cpe2, current(), shape, task.rows, sum, memory);
-    kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, network_.isa);
+    kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, run_.isa());
     block.fc1.pack(normalised, d, packed);
     block.fc1.multiply(packed, task.columns(block.fc1),
                        at_rows({.data = wide(), .stride = hidden, .activation = GemmActivation::gelu}, task));
   });
-  for_tasks(tasks, block.fc2.packed_size(rows), [&](const Task& task, TaskMemory& memory) {
+  run_.for_tasks(tasks, block.fc2.packed_size(rows), [&](const Task& task, TaskMemory& memory) {
     const PackedRows packed = memory.take_packed(block.fc2, task.count());
     block.fc2.pack(wide() + task.rows.begin * hidden, hidden, packed);
     block.fc2.multiply(
@@ -352,14 +296,14 @@ void Pass::block(const Block& block, const MapShape& shape) {
   convolve_states(mixing, shape, x, u, projected);
   float* y = x;  // which is needed no longer
   const auto rank = static_cast<double>(mixing.scan_fusion.rank);
-  step("scan+fusion", "scan + fusion", static_cast<double>(size) * (2.0 * rank + 61.0), 2 * size, [&] {
+  run_.step("scan+fusion", "scan + fusion", static_cast<double>(size) * (2.0 * rank + 61.0), 2 * size, [&] {
     kernels::scan_fusion(mixing.scan_fusion,
                          {.images = shape.images,
                           .height = shape.height,
                           .width = shape.width,
                           .projected = projected,
                           .x = u},
-                         y, workspace_.scratch, network_.isa, parallel_);
+                         y, run_.scratch(), run_.isa(), run_.parallel());
   });
   mix_out(mixing, shape, y, gate);
   mlp(block, shape);
@@ -369,26 +313,39 @@ MapShape Pass::downsample(const Downsampling& down, const MapShape& shape) {
   const std::int64_t hidden = down.expand.outputs();
   const MapShape out = halved(shape, down.reduce.outputs());
   const MapShape expanded{shape.images, shape.height, shape.width, hidden};
-  linear("0", "linear", down.expand, shape.tokens(), current(),
-         {.data = wide(), .stride = hidden, .activation = GemmActivation::relu});
+  run_.linear("0", down.expand, shape.tokens(), current(),
+              {.data = wide(), .stride = hidden, .activation = GemmActivation::relu});
   current_ = 1 - current_;
   const PackedLinear& layer = down.reduce;
-  const TaskGrid tasks = grid(out.tokens(), layer);
-  step("1+2", "depthwise + linear",
-       depthwise_flops(down.conv, out.tokens()) + linear_flops(layer, out.tokens()),
-       expanded.size() + out.size() + hidden * out.channels, [&] {
-         const std::int64_t floats = layer.packed_size(tasks.block_rows()) + tasks.block_rows() * hidden +
-                                     kernels::depthwise_memory(shape.width, down.conv.stride);
-         for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
-           const PackedRows packed = memory.take_packed(layer, task.count());
-           float* convolved = memory.take(task.count() * hidden);
-           convolve(down.conv, wide(), expanded, task.rows, convolved, memory);
-           layer.pack(convolved, hidden, packed);
-           layer.multiply(packed, task.columns(layer),
-                          at_rows({.data = current(), .stride = out.channels}, task));
-         });
-       });
+  const TaskGrid tasks = run_.grid(out.tokens(), layer);
+  run_.step("1+2", "depthwise + linear",
+            depthwise_flops(down.conv, out.tokens()) + linear_flops(layer, out.tokens()),
+            expanded.size() + out.size() + hidden * out.channels, [&] {
+              const std::int64_t floats = layer.packed_size(tasks.block_rows()) +
+                                          tasks.block_rows() * hidden +
+                                          kernels::depthwise_memory(shape.width, down.conv.stride);
+              run_.for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
+                const PackedRows packed = memory.take_packed(layer, task.count());
+                float* convolved = memory.take(task.count() * hidden);
+                convolve(down.conv, wide(), expanded, task.rows, convolved, memory);
+                layer.pack(convolved, hidden, packed);
+                layer.multiply(packed, task.columns(layer),
+                               at_rows({.data = current(), .stride = out.channels}, task));
+              });
+            });
   return out;
+}
+
+void Pass::normalise_stage(const Norm& norm, const MapShape& shape, float* out) {
+  run_.step("out_norm", "norm", 0.0, 2 * shape.size(), [&] {
+    kernels::layer_norm_forward<float>({.rows = shape.tokens(),
+                                        .channels = shape.channels,
+                                        .x = current(),
+                                        .gamma = norm.gamma.data(),
+                                        .beta = norm.beta.data(),
+                                        .epsilon = kNormEpsilon},
+                                       out, nullptr, nullptr, run_.isa(), run_.parallel());
+  });
 }
 
 /// LayerNorm, mean over the tokens, linear. The norm's gain and shift, being the same for all tokens, are
@@ -397,17 +354,17 @@ void Pass::head(const MapShape& shape, float* pooled, float* logits) {
   const std::int64_t c = shape.channels;
   const std::int64_t per_image = shape.height * shape.width;
   const std::int64_t parts = divide_up(per_image, kPoolRows);
-  step("norm+pool", "norm", 0.0, shape.size(), [&] {
-    parallel_(shape.images * parts, 1, [&](std::int64_t begin, std::int64_t end) {
-      TaskMemory memory(workspace_.scratch, kPoolRows * c);
+  run_.step("norm+pool", "norm", 0.0, shape.size(), [&] {
+    run_.parallel()(shape.images * parts, 1, [&](std::int64_t begin, std::int64_t end) {
+      TaskMemory memory(run_.scratch(), kPoolRows * c);
       float* rows = memory.take(kPoolRows * c);
       for (std::int64_t i = begin; i < end; ++i) {
         const std::int64_t first = i % parts * kPoolRows;
         const std::int64_t count = std::min(kPoolRows, per_image - first);
         const float* x = current() + (i / parts * per_image + first) * c;
-        kernels::normalise_rows(count, c, {x, c}, kEpsilon, rows, network_.isa);
+        kernels::normalise_rows(count, c, {x, c}, kEpsilon, rows, run_.isa());
         std::fill_n(wide() + i * c, c, 0.0F);
-        kernels::add_rows(count, c, {rows, c}, wide() + i * c, network_.isa);
+        kernels::add_rows(count, c, {rows, c}, wide() + i * c, run_.isa());
       }
     });
     for (std::int64_t image = 0; image < shape.images; ++image) {
@@ -423,45 +380,66 @@ void Pass::head(const MapShape& shape, float* pooled, float* logits) {
       }
     }
   });
-  linear("head", "linear", network_.head, shape.images, pooled,
-         {.data = logits, .stride = network_.head.outputs()});
+  run_.linear("head", network_.head, shape.images, pooled,
+              {.data = logits, .stride = network_.head.outputs()});
 }
 
 }  // namespace
 
-void Profile::add(std::string_view part, std::string_view kernel, double seconds, double flops,
-                  double bytes) {
-  const std::string layer = module_.empty() ? std::string(part) : fmt::format("{}.{}", module_, part);
-  steps_.push_back({layer, std::string(kernel), seconds, flops, bytes});
-}
+namespace {
 
-void forward(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
-             Workspace& workspace, float* pooled, float* logits, const Watchers& watchers) {
-  workspace.reserve(plan_workspace(network, images.count, images.height, images.width));
-  Pass pass(network, parallel, workspace, watchers.profile);
-  const auto enter = [&](const std::string& module) {
-    if (watchers.profile != nullptr) watchers.profile->enter(module);
-  };
+/// Stem and stages. on_stage(i, shape) sees the map of each stage before its downsampling. Names are made for
+/// watchers alone, since they cost allocations.
+template <typename OnStage>
+MapShape run_stages(const Network& network, Pass& pass, const ImageBatch& images, const Watchers& watchers,
+                    const OnStage& on_stage) {
+  const bool watched = watchers.observe || watchers.profile != nullptr;
   const auto show = [&](const std::string& name, const MapShape& shape) {
     if (watchers.observe) watchers.observe(name, shape, pass.map());
   };
-  enter("patch_embed");
+  if (watched) pass.run().enter("patch_embed");
   MapShape shape = pass.stem(images);
-  show("patch_embed", shape);
+  if (watched) show("patch_embed", shape);
   for (std::size_t i = 0; i < network.stages.size(); ++i) {
     const Stage& stage = network.stages[i];
     for (std::size_t j = 0; j < stage.blocks.size(); ++j) {
-      const std::string name = fmt::format("layers.{}.blocks.{}", i, j);
-      enter(name);
+      if (watched) pass.run().enter(fmt::format("layers.{}.blocks.{}", i, j));
       pass.block(stage.blocks[j], shape);
-      show(name, shape);
+      if (watched) show(fmt::format("layers.{}.blocks.{}", i, j), shape);
     }
-    enter(fmt::format("layers.{}.downsample.conv", i));
+    on_stage(i, shape);
+    if (watched) pass.run().enter(fmt::format("layers.{}.downsample.conv", i));
     for (const Downsampling& down : stage.downsample) shape = pass.downsample(down, shape);
-    show(fmt::format("layers.{}", i), shape);
+    if (watched) show(fmt::format("layers.{}", i), shape);
   }
-  enter("");
-  pass.head(shape, pooled, logits);
+  if (watched) pass.run().enter("");
+  return shape;
+}
+
+}  // namespace
+
+void forward(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
+             Workspace& workspace, const ClassifierOutput& output, const Watchers& watchers) {
+  workspace.reserve(plan_workspace(network, images.count, images.height, images.width));
+  Pass pass(network, parallel, workspace, watchers.profile);
+  const MapShape shape = run_stages(network, pass, images, watchers, [](std::size_t, const MapShape&) {});
+  pass.head(shape, output.pooled, output.logits);
+}
+
+Map forward_segmentor(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
+                      Workspace& workspace, const Watchers& watchers) {
+  workspace.reserve(plan_workspace(network, images.count, images.height, images.width));
+  Pass pass(network, parallel, workspace, watchers.profile);
+  Features features;
+  float* memory = workspace.decode.data();
+  run_stages(network, pass, images, watchers, [&](std::size_t i, const MapShape& shape) {
+    pass.run().enter("");
+    pass.normalise_stage(network.stages[i].out_norm, shape, memory);
+    features.add({shape, memory});
+    if (watchers.observe) watchers.observe(fmt::format("backbone.{}", i), shape, memory);
+    memory += shape.size();
+  });
+  return decode(*network.decode_head, features, memory, pass.run(), watchers.observe);
 }
 
 }  // namespace spatialmamba::engine

@@ -32,6 +32,14 @@ Model Model::build(const Weights& weights, const ModelOptions& options, const st
   return Model(std::move(implementation));
 }
 
+Task Model::task() const {
+  return implementation_->network.decode_head ? Task::segmentation : Task::classification;
+}
+
+std::int64_t Model::num_classes() const {
+  return implementation_->network.num_classes;
+}
+
 const Architecture& Model::architecture() const {
   return implementation_->network.architecture;
 }

@@ -9,6 +9,8 @@
 #include "base/error.h"
 #include "engine/parameters.h"
 #include "kernels/sasf.h"
+#include "spatialmamba/segmentor.h"
+#include "spatialmamba/task.h"
 
 namespace spatialmamba::engine {
 namespace {
@@ -23,6 +25,46 @@ class Packer {
  public:
   Packer(const Parameters& parameters, kernels::Isa isa, kernels::Multiply multiply)
       : parameters_(parameters), isa_(isa), multiply_(multiply) {}
+
+  /// mmsegmentation's ConvModule of size 1.
+  PackedLinear conv_bn(const std::string& name) const { return linear(name + ".conv", name + ".bn"); }
+
+  /// Its 3x3 one, of maps of so many channels.
+  SlicedConvolution sliced(const std::string& name, const std::vector<std::int64_t>& channels) const {
+    const Affine affine = read_affine(parameters_, name + ".conv", name + ".bn");
+    SlicedConvolution convolution;
+    std::int64_t first = 0;
+    for (const std::int64_t c : channels) {
+      for (std::int64_t ky = 0; ky < 3; ++ky) {
+        Affine slice = kernel_row(affine, ky, {first, first + c});
+        if (!convolution.slices.empty()) std::ranges::fill(slice.bias, 0.0F);
+        convolution.slices.push_back(pack(slice));
+      }
+      first += c;
+    }
+    return convolution;
+  }
+
+  UperHead uper_head(const SegmentorArchitecture& architecture) const {
+    const std::string name = "decode_head";
+    const std::vector<std::int64_t>& dims = architecture.backbone.dims;
+    const std::int64_t channels = architecture.channels;
+    UperHead head;
+    head.pools = architecture.pools;
+    std::vector<std::int64_t> parts = {dims.back()};
+    for (std::size_t i = 0; i < head.pools.size(); ++i) {
+      head.pooled.push_back(conv_bn(fmt::format("{}.psp_modules.{}.1", name, i)));
+      parts.push_back(channels);
+    }
+    head.bottleneck = sliced(name + ".bottleneck", parts);
+    for (std::size_t i = 0; i + 1 < dims.size(); ++i) {
+      head.laterals.push_back(conv_bn(fmt::format("{}.lateral_convs.{}", name, i)));
+      head.fpn.push_back(sliced(fmt::format("{}.fpn_convs.{}", name, i), {channels}));
+    }
+    head.fuse = sliced(name + ".fpn_bottleneck", std::vector<std::int64_t>(dims.size(), channels));
+    head.classifier = linear(name + ".conv_seg");
+    return head;
+  }
 
   PackedLinear linear(const std::string& name, const std::string& batch_norm = {}) const {
     return pack(read_affine(parameters_, name, batch_norm));
@@ -100,8 +142,7 @@ class Packer {
             .reduce = linear(name + ".2.conv", name + ".2.norm")};
   }
 
-  Stem stem() const {
-    const std::string name = "patch_embed";
+  Stem stem(const std::string& name) const {
     return {.conv1 = conv3x3(name + ".conv1", true),
             .conv2_0 = conv3x3(name + ".conv2.0", true),
             .conv2_1 = conv3x3(name + ".conv2.1", true),
@@ -158,6 +199,15 @@ class Packer {
   kernels::Multiply multiply_;
 };
 
+/// Packed rows of pairs of bf16 cannot begin in the middle of a pair.
+void require_even(const SegmentorArchitecture& architecture, kernels::Multiply multiply) {
+  if (multiply == kernels::Multiply::bf16 &&
+      (architecture.channels % 2 != 0 || architecture.backbone.dims.back() % 2 != 0)) {
+    fail_usage("bf16: the decode head needs even numbers of channels, it has {} and {}; use fp32",
+               architecture.channels, architecture.backbone.dims.back());
+  }
+}
+
 std::int64_t bytes_of(const AlignedVector<float>& values) {
   return static_cast<std::int64_t>(values.size() * sizeof(float));
 }
@@ -177,12 +227,26 @@ std::int64_t bytes_of(const Block& b) {
   return bytes_of(b.cpe1) + bytes_of(b.mixing) + bytes_of(b.cpe2) + b.fc1.bytes() + b.fc2.bytes();
 }
 
+std::int64_t bytes_of(const std::vector<PackedLinear>& layers) {
+  std::int64_t total = 0;
+  for (const PackedLinear& layer : layers) total += layer.bytes();
+  return total;
+}
+std::int64_t bytes_of(const UperHead& head) {
+  std::int64_t total = bytes_of(head.pooled) + bytes_of(head.bottleneck.slices) + bytes_of(head.laterals) +
+                       bytes_of(head.fuse.slices) + head.classifier.bytes();
+  for (const SlicedConvolution& convolution : head.fpn) total += bytes_of(convolution.slices);
+  return total;
+}
+
 }  // namespace
 
 std::int64_t Network::bytes() const {
   std::int64_t total = stem.conv1.bytes() + stem.conv2_0.bytes() + stem.conv2_1.bytes() +
                        stem.conv3_0.bytes() + stem.conv3_1.bytes() + bytes_of(norm) + head.bytes();
+  if (decode_head) total += bytes_of(*decode_head);
   for (const Stage& stage : stages) {
+    total += bytes_of(stage.out_norm);
     for (const Block& block : stage.blocks) total += bytes_of(block);
     for (const Downsampling& down : stage.downsample) {
       total += down.expand.bytes() + bytes_of(down.conv) + down.reduce.bytes();
@@ -194,21 +258,40 @@ std::int64_t Network::bytes() const {
 Network pack_network(const TensorMap& tensors, const std::string& source, kernels::Isa isa,
                      kernels::Multiply multiply, const ParallelFor& parallel) {
   Network network;
-  network.architecture = require_architecture(tensors, source);
   network.isa = isa;
   const Parameters parameters(tensors, source);
   const Packer packer(parameters, isa, multiply);
+  std::vector<std::function<void()>> parts;
+  std::string prefix;
+  SegmentorArchitecture segmentor;
+  switch (infer_task(tensors)) {
+    case Task::classification:
+      network.architecture = require_architecture(tensors, source);
+      network.num_classes = network.architecture.num_classes;
+      parts.emplace_back([&] { network.norm = packer.norm("norm"); });
+      parts.emplace_back([&] { network.head = packer.linear("head"); });
+      break;
+    case Task::segmentation:
+      segmentor = require_segmentor(tensors, source);
+      require_even(segmentor, multiply);
+      network.architecture = segmentor.backbone;
+      network.num_classes = segmentor.num_classes;
+      prefix = "backbone.";
+      parts.emplace_back([&] { network.decode_head = packer.uper_head(segmentor); });
+      break;
+    case Task::detection:
+      fail("{}: a detector; the engine runs classifiers and segmentors", source);
+  }
   const Architecture& architecture = network.architecture;
   network.stages.resize(architecture.dims.size());
 
   // Each part reads and packs tensors of its own, so that they can be made in any order.
-  std::vector<std::function<void()>> parts = {[&] { network.stem = packer.stem(); },
-                                              [&] { network.norm = packer.norm("norm"); },
-                                              [&] { network.head = packer.linear("head"); }};
+  parts.emplace_back([&] { network.stem = packer.stem(prefix + "patch_embed"); });
   for (std::size_t i = 0; i < architecture.dims.size(); ++i) {
     Stage& stage = network.stages[i];
-    const std::string name = fmt::format("layers.{}", i);
+    const std::string name = fmt::format("{}layers.{}", prefix, i);
     stage.dim = architecture.dims[i];
+    if (architecture.backbone) stage.out_norm = packer.norm(fmt::format("{}outnorm{}", prefix, i));
     stage.blocks.resize(static_cast<std::size_t>(architecture.depths[i]));
     for (std::size_t j = 0; j < stage.blocks.size(); ++j) {
       parts.emplace_back([&packer, &block = stage.blocks[j], path = fmt::format("{}.blocks.{}", name, j)] {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,8 +52,28 @@ struct Downsampling {
   PackedLinear reduce;    ///< [next, 8d], BatchNorm folded in
 };
 
+/// A dense 3x3 convolution of several maps side by side, each map and each row of the kernel as a linear
+/// layer of its own whose products are added up: the maps need not be joined, and the packed patches stay in
+/// a cache.
+struct SlicedConvolution {
+  std::vector<PackedLinear>
+      slices;  ///< [map][row of the kernel], inputs [3][C of the map]; bias in the first
+};
+
+/// UPerNet's decode head, BatchNorms folded in.
+struct UperHead {
+  std::vector<std::int64_t> pools;     ///< sides of the pooled maps
+  std::vector<PackedLinear> pooled;    ///< [C, d of the last stage] each
+  SlicedConvolution bottleneck;        ///< of the last stage's map and the pooled ones
+  std::vector<PackedLinear> laterals;  ///< [C, d] of every stage but the last
+  std::vector<SlicedConvolution> fpn;  ///< of every level but the last
+  SlicedConvolution fuse;              ///< of all levels
+  PackedLinear classifier;             ///< [classes, C]
+};
+
 struct Stage {
   std::int64_t dim = 0;
+  Norm out_norm;  ///< of a backbone
   std::vector<Block> blocks;
   std::vector<Downsampling> downsample;  ///< one, or none behind the last stage
 };
@@ -76,14 +97,19 @@ struct Network {
   kernels::Isa isa = kernels::Isa::scalar;
   Stem stem;
   std::vector<Stage> stages;
+  // A classifier has
   Norm norm;
   PackedLinear head;
+  // A segmentor has
+  std::optional<UperHead> decode_head;
+  std::int64_t num_classes = 0;
 
   /// Of all packed weights.
   std::int64_t bytes() const;
 };
 
-/// Throws Error listing what is missing, unexpected or mis-shaped.
+/// A classifier or a segmentor, told by the tensors. Throws Error listing what is missing, unexpected or
+/// mis-shaped.
 Network pack_network(const TensorMap& tensors, const std::string& source, kernels::Isa isa,
                      kernels::Multiply multiply, const ParallelFor& parallel);
 

@@ -131,4 +131,21 @@ Affine channels_last(const Affine& affine, const ConvSizes& sizes) {
   return moved;
 }
 
+Affine kernel_row(const Affine& affine, std::int64_t ky, kernels::RowRange inputs) {
+  const auto outputs = std::ssize(affine.bias);
+  const std::int64_t all = std::ssize(affine.weights) / outputs / 9;
+  const std::int64_t count = inputs.end - inputs.begin;
+  Affine row{.weights = std::vector<float>(static_cast<std::size_t>(outputs * 3 * count)),
+             .bias = affine.bias};
+  for (std::int64_t o = 0; o < outputs; ++o) {
+    for (std::int64_t kx = 0; kx < 3; ++kx) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        row.weights[static_cast<std::size_t>((o * 3 + kx) * count + i)] =
+            affine.weights[static_cast<std::size_t>(((o * all + inputs.begin + i) * 3 + ky) * 3 + kx)];
+      }
+    }
+  }
+  return row;
+}
+
 }  // namespace spatialmamba::engine

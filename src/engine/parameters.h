@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/partial_sums.h"
 #include "spatialmamba/tensor.h"
 
 namespace spatialmamba::engine {
@@ -54,5 +55,9 @@ struct ConvSizes {
 /// Weights [O, I, 3, 3] as [O][3][3][I], to meet the pixels of channels-last images in their order, with
 /// zeros for the outputs and inputs that are padding.
 Affine channels_last(const Affine& affine, const ConvSizes& sizes);
+
+/// One row of the kernel of a 3x3 convolution [O, I, 3, 3], for the inputs [inputs.begin, inputs.end) alone,
+/// as [O][3][I]; the bias comes along.
+Affine kernel_row(const Affine& affine, std::int64_t ky, kernels::RowRange inputs);
 
 }  // namespace spatialmamba::engine

@@ -16,7 +16,7 @@ struct Session::Implementation {
   engine::Workspace workspace;
   kernels::AlignedVector<float> pooled;
   kernels::AlignedVector<float> logits;
-
+  engine::Map scores;  // in the workspace
   std::int64_t memory_limit;
 
   Implementation(Model m, const SessionOptions& options)
@@ -40,10 +40,14 @@ struct Session::Implementation {
   void run(const engine::Network& network, const ImageBatch& images, const engine::Watchers& watchers) {
     check(network, images);
     try {
+      if (network.decode_head) {
+        scores = engine::forward_segmentor(network, images, pool.parallel_for(), workspace, watchers);
+        return;
+      }
       const Architecture& architecture = network.architecture;
       pooled.resize(static_cast<std::size_t>(images.count * architecture.dims.back()));
       logits.resize(static_cast<std::size_t>(images.count * architecture.num_classes));
-      engine::forward(network, images, pool.parallel_for(), workspace, pooled.data(), logits.data(),
+      engine::forward(network, images, pool.parallel_for(), workspace, {pooled.data(), logits.data()},
                       watchers);
     } catch (const std::bad_alloc&) {
       fail("out of memory: {} images of {} x {} need more than there is", images.count, images.height,
@@ -86,8 +90,20 @@ int Session::threads() const {
 }
 
 std::span<const float> Session::logits(const ImageBatch& images) {
+  if (model().task() != Task::classification) fail("this model is no classifier: it has no logits of images");
   implementation_->run(implementation_->model.implementation_->network, images, engine::Watchers{});
   return implementation_->logits;
+}
+
+ScoreMaps Session::scores(const ImageBatch& images) {
+  if (model().task() != Task::segmentation) fail("this model is no segmentor: it has no scores of pixels");
+  implementation_->run(implementation_->model.implementation_->network, images, engine::Watchers{});
+  const auto& [shape, values] = implementation_->scores;
+  return {.values = {values, static_cast<std::size_t>(shape.size())},
+          .count = shape.images,
+          .height = shape.height,
+          .width = shape.width,
+          .classes = shape.channels};
 }
 
 TensorMap Session::stages(const ImageBatch& images, bool all) {
@@ -103,12 +119,17 @@ TensorMap Session::stages(const ImageBatch& images, bool all) {
     if (all || name.find(".blocks.") == std::string::npos) {
       add(name, {shape.images, shape.height, shape.width, shape.channels}, map);
     }
-    if (all && name == last) {
+    if (all && name == last && !network.decode_head) {
       const std::vector<float> rows = normalised(network, shape, map);
       add("norm", {shape.images, shape.height * shape.width, shape.channels}, rows.data());
     }
   };
   implementation_->run(network, images, {.observe = observe});
+  if (network.decode_head) {
+    const auto& [shape, values] = implementation_->scores;
+    add("logits", {shape.images, shape.height, shape.width, shape.channels}, values);
+    return maps;
+  }
   const Architecture& architecture = model().architecture();
   add("pooled", {images.count, architecture.dims.back()}, implementation_->pooled.data());
   add("logits", {images.count, architecture.num_classes}, implementation_->logits.data());

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/tasks.h"
+#include "engine/upernet.h"
 
 namespace spatialmamba::engine {
 namespace {
@@ -23,10 +24,6 @@ void grow(kernels::AlignedVector<float>& values, std::int64_t floats) {
 
 }  // namespace
 
-MapShape halved(const MapShape& in, std::int64_t channels) {
-  return {in.images, divide_up(in.height, 2), divide_up(in.width, 2), channels};
-}
-
 WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::int64_t height,
                              std::int64_t width) {
   const Stem& stem = network.stem;
@@ -34,7 +31,9 @@ WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::in
   const MapShape half = halved(in, stem.conv1.outputs());
   MapShape shape = halved(half, stem.conv3_1.outputs());
   WorkspacePlan plan{.map = shape.size(), .wide = std::max(in.size() + half.size(), 3 * half.size())};
+  Features features;
   for (const Stage& stage : network.stages) {
+    features.add({shape, nullptr});
     for (const Block& block : stage.blocks) plan.wide = std::max(plan.wide, wide_of(block, shape.tokens()));
     for (const Downsampling& down : stage.downsample) {
       plan.wide = std::max(plan.wide, shape.tokens() * down.expand.outputs());
@@ -44,16 +43,22 @@ WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::in
   }
   const std::int64_t pooled_parts = divide_up(shape.height * shape.width, kPoolRows);
   plan.wide = std::max(plan.wide, count * pooled_parts * shape.channels);
+  if (network.decode_head) {
+    plan.decode = decode_memory(*network.decode_head, features);
+    for (const Map& feature : features) plan.decode += feature.shape.size();
+  }
   return plan;
 }
 
 void Workspace::reserve(const WorkspacePlan& plan) {
   for (auto& map : maps) grow(map, plan.map);
   grow(wide, plan.wide);
+  grow(decode, plan.decode);
 }
 
 std::int64_t Workspace::bytes() const {
-  const auto floats = static_cast<std::int64_t>(maps[0].size() + maps[1].size() + wide.size());
+  const auto floats =
+      static_cast<std::int64_t>(maps[0].size() + maps[1].size() + wide.size() + decode.size());
   return floats * static_cast<std::int64_t>(sizeof(float)) + scratch.bytes();
 }
 

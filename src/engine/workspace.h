@@ -2,36 +2,23 @@
 
 #include <cstdint>
 
+#include "engine/map.h"
 #include "engine/network.h"
 #include "kernels/aligned_vector.h"
 #include "kernels/gemm.h"
-#include "spatialmamba/engine.h"
 
 namespace spatialmamba::engine {
-
-/// The maps of a batch: (N, H, W, C), dense.
-struct MapShape {
-  std::int64_t images = 0;
-  std::int64_t height = 0;
-  std::int64_t width = 0;
-  std::int64_t channels = 0;
-
-  std::int64_t tokens() const { return images * height * width; }
-  std::int64_t size() const { return tokens() * channels; }
-};
-
-/// Half the height and width, rounded up.
-MapShape halved(const MapShape& in, std::int64_t channels);
 
 /// Tokens whose mean one task of the pooling forms.
 inline constexpr std::int64_t kPoolRows = 64;
 
 /// Floats that a forward pass works in.
 struct WorkspacePlan {
-  std::int64_t map = 0;   ///< the largest map of the residual stream
-  std::int64_t wide = 0;  ///< the most that one step keeps beside it
+  std::int64_t map = 0;     ///< the largest map of the residual stream
+  std::int64_t wide = 0;    ///< the most that one step keeps beside it
+  std::int64_t decode = 0;  ///< of a segmentor: what its head reads and works in
 
-  std::int64_t bytes() const { return (2 * map + wide) * static_cast<std::int64_t>(sizeof(float)); }
+  std::int64_t bytes() const { return (2 * map + wide + decode) * static_cast<std::int64_t>(sizeof(float)); }
 };
 
 WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::int64_t height,
@@ -41,6 +28,7 @@ WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::in
 struct Workspace {
   kernels::AlignedVector<float> maps[2];  ///< the running map and its successor
   kernels::AlignedVector<float> wide;     ///< everything in between
+  kernels::AlignedVector<float> decode;   ///< the features of a segmentor, then its head's memory
   kernels::GemmScratch scratch;           ///< of single tasks
 
   void reserve(const WorkspacePlan& plan);

@@ -50,19 +50,26 @@ HWY_INLINE Group<D, K> activate(D d, Group<D, K> v) {
   return v;
 }
 
-template <GemmActivation kActivation, bool kResidual>
+/// Where the residual comes in.
+enum class Residual { none, before, after };
+
+template <GemmActivation kActivation, Residual kResidual>
 void finish_as(const ProductTile& tile, const LinearOutput& output) {
   for (std::int64_t i = 0; i < tile.rows; ++i) {
     const float* sums = tile.sums + i * tile.stride;
-    const float* residual = kResidual ? output.residual + i * output.residual_stride : nullptr;
+    const float* residual =
+        kResidual != Residual::none ? output.residual + i * output.residual_stride : nullptr;
     float* to = output.data + i * output.stride;
     for_groups<kGroup>(
         tile.columns,
-        [&](auto d, std::int64_t j)
-            HWY_ATTR { return hn::Add(hn::LoadU(d, sums + j), hn::LoadU(d, tile.bias + j)); },
+        [&](auto d, std::int64_t j) HWY_ATTR {
+          auto sum = hn::Add(hn::LoadU(d, sums + j), hn::LoadU(d, tile.bias + j));
+          if constexpr (kResidual == Residual::before) sum = hn::Add(sum, hn::LoadU(d, residual + j));
+          return sum;
+        },
         [&](auto d, const auto& group) HWY_ATTR { return activate<kActivation>(d, group); },
         [&](auto d, std::int64_t j, auto value) HWY_ATTR {
-          if constexpr (kResidual) value = hn::Add(value, hn::LoadU(d, residual + j));
+          if constexpr (kResidual == Residual::after) value = hn::Add(value, hn::LoadU(d, residual + j));
           hn::StoreU(value, d, to + j);
         });
   }
@@ -71,9 +78,11 @@ void finish_as(const ProductTile& tile, const LinearOutput& output) {
 template <GemmActivation kActivation>
 void finish_with(const ProductTile& tile, const LinearOutput& output) {
   if (output.residual == nullptr) {
-    finish_as<kActivation, false>(tile, output);
+    finish_as<kActivation, Residual::none>(tile, output);
+  } else if (output.activate_sum) {
+    finish_as<kActivation, Residual::before>(tile, output);
   } else {
-    finish_as<kActivation, true>(tile, output);
+    finish_as<kActivation, Residual::after>(tile, output);
   }
 }
 

@@ -13,13 +13,14 @@ template <typename T>
 struct GemmKernels;
 
 /// What becomes of the products of a linear layer:
-///   y = activation(x Wᵀ + bias) + residual
+///   y = activation(x Wᵀ + bias) + residual,  or (activate_sum) activation(x Wᵀ + bias + residual)
 struct LinearOutput {
   float* data;  ///< row 0, column 0 of the layer's outputs
   std::int64_t stride;
   GemmActivation activation = GemmActivation::none;
   const float* residual = nullptr;  ///< laid out by residual_stride; may be data itself
   std::int64_t residual_stride = 0;
+  bool activate_sum = false;
 };
 
 /// A block of packed rows, in memory of the caller's: PackedLinear::packed_size(rows) floats.

@@ -11,7 +11,6 @@
 namespace spatialmamba {
 namespace {
 
-constexpr std::int64_t kMaxStages = 8;
 constexpr std::int64_t kMaxBlocks = 4096;
 
 /// The paper's three, and a small one of our own for pictures of about 32 pixels.

@@ -163,6 +163,21 @@ SegmentorArchitecture infer_segmentor(const TensorMap& tensors) {
   return architecture;
 }
 
+SegmentorArchitecture require_segmentor(const TensorMap& tensors, const std::string& source) {
+  SegmentorArchitecture architecture;
+  try {
+    architecture = infer_segmentor(tensors);
+  } catch (const Error& error) {
+    fail("{}: {}", source, error.what());
+  }
+  const WeightsMismatch mismatch = compare(architecture, tensors);
+  if (!mismatch.empty()) {
+    fail("{}: the weights do not fit model {}\n{}", source, architecture.backbone.variant,
+         mismatch.describe());
+  }
+  return architecture;
+}
+
 WeightsMismatch compare(const SegmentorArchitecture& architecture, const TensorMap& tensors) {
   return compare(tensor_specs(architecture), architecture.backbone.variant, tensors);
 }

@@ -1,0 +1,26 @@
+#include "engine/executor.h"
+
+#include "base/error.h"
+
+namespace spatialmamba::engine {
+
+void Profile::add(std::string_view part, std::string_view kernel, double seconds, double flops,
+                  double bytes) {
+  const std::string layer = module_.empty() ? std::string(part) : fmt::format("{}.{}", module_, part);
+  steps_.push_back({layer, std::string(kernel), seconds, flops, bytes});
+}
+
+void Executor::linear(std::string_view part, const kernels::PackedLinear& layer, std::int64_t rows,
+                      const float* x, const kernels::LinearOutput& output) const {
+  const TaskGrid tasks = grid(rows, layer);
+  const std::int64_t floats = rows * (layer.inputs() + layer.outputs()) + layer.inputs() * layer.outputs();
+  step(part, "linear", linear_flops(layer, rows), floats, [&] {
+    for_tasks(tasks, layer.packed_size(tasks.block_rows()), [&](const Task& task, TaskMemory& memory) {
+      const kernels::PackedRows packed = memory.take_packed(layer, task.count());
+      layer.pack(x + task.rows.begin * layer.inputs(), layer.inputs(), packed);
+      layer.multiply(packed, task.columns(layer), at_rows(output, task));
+    });
+  });
+}
+
+}  // namespace spatialmamba::engine

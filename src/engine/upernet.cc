@@ -1,0 +1,224 @@
+#include "engine/upernet.h"
+
+#include <algorithm>
+#include <array>
+#include <span>
+
+#include "engine/patches.h"
+#include "kernels/normalise_rows.h"
+#include "kernels/resize_map.h"
+
+namespace spatialmamba::engine {
+namespace {
+
+using kernels::GemmActivation;
+using kernels::PackedRows;
+
+MapShape with_channels(MapShape shape, std::int64_t channels) {
+  shape.channels = channels;
+  return shape;
+}
+
+/// The parts of the head, each behind the one before in one piece of memory.
+class Decoder {
+ public:
+  Decoder(const UperHead& head, const Features& features, float* memory, const Executor& run,
+          const Observer& observe)
+      : head_(head),
+        features_(features),
+        channels_(head.classifier.inputs()),
+        memory_(memory),
+        run_(run),
+        observe_(observe) {}
+
+  Map scores() {
+    const std::size_t last = head_.laterals.size();
+    for (std::size_t i = 0; i < last; ++i) levels_[i] = lateral(i);
+    levels_[last] = pyramid();
+    show("psp", levels_[last], levels_shape(last));
+    top_down();
+    float* fused = fuse();
+    const MapShape shape = levels_shape(0);
+    show("fused", fused, shape);
+    const std::int64_t classes = head_.classifier.outputs();
+    const MapShape score_shape = with_channels(shape, classes);
+    float* scores = take(score_shape.size());
+    run_.linear("conv_seg", head_.classifier, shape.tokens(), fused, {.data = scores, .stride = classes});
+    return {score_shape, scores};
+  }
+
+ private:
+  MapShape levels_shape(std::size_t i) const { return with_channels(features_[i].shape, channels_); }
+  float* take(std::int64_t floats) {
+    float* piece = memory_;
+    memory_ += divide_up(floats, kLine) * kLine;
+    return piece;
+  }
+  void show(const char* name, const float* map, const MapShape& shape) const {
+    if (observe_) observe_(name, shape, map);
+  }
+
+  float* lateral(std::size_t i) {
+    const Map& feature = features_[i];
+    float* out = take(levels_shape(i).size());
+    run_.linear("lateral_convs", head_.laterals[i], feature.shape.tokens(), feature.data,
+                {.data = out, .stride = channels_, .activation = GemmActivation::relu});
+    return out;
+  }
+
+  /// The mean over each of side x side overlapping windows, as adaptive pooling cuts them.
+  void pool(const Map& map, std::int64_t side, float* out) const {
+    const MapShape& shape = map.shape;
+    const std::int64_t c = shape.channels;
+    run_.parallel()(shape.images * side * side, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t row = i / side % side;
+        const std::int64_t column = i % side;
+        const RowRange y{row * shape.height / side, divide_up((row + 1) * shape.height, side)};
+        const RowRange x{column * shape.width / side, divide_up((column + 1) * shape.width, side)};
+        float* sums = out + i * c;
+        std::fill_n(sums, c, 0.0F);
+        for (std::int64_t at = y.begin; at < y.end; ++at) {
+          const std::int64_t first = (i / (side * side) * shape.height + at) * shape.width + x.begin;
+          kernels::add_rows(x.end - x.begin, c, {map.data + first * c, c}, sums, run_.isa());
+        }
+        const auto count = static_cast<float>((y.end - y.begin) * (x.end - x.begin));
+        for (std::int64_t k = 0; k < c; ++k) sums[k] /= count;
+      }
+    });
+  }
+
+  float* pyramid() {
+    const Map& top = features_.back();
+    const MapShape wide = levels_shape(features_.size() - 1);
+    float* out = take(wide.size());
+    const std::size_t parts = 1 + head_.pools.size();
+    convolve("bottleneck", head_.bottleneck, 0, parts, top, out);
+    float* const mark = memory_;  // what follows is needed here alone
+    for (std::size_t i = 0; i < head_.pools.size(); ++i) {
+      const std::int64_t side = head_.pools[i];
+      const MapShape small{top.shape.images, side, side, channels_};
+      float* pooled = take(small.tokens() * top.shape.channels);
+      float* convolved = take(small.size());
+      float* resized = take(wide.size());
+      run_.step("psp_modules.pool", "pool", 0.0, top.shape.size(), [&] { pool(top, side, pooled); });
+      run_.linear("psp_modules", head_.pooled[i], small.tokens(), pooled,
+                  {.data = convolved, .stride = channels_, .activation = GemmActivation::relu});
+      resize("psp_modules.resize", {small, convolved}, wide, resized, false);
+      convolve("bottleneck", head_.bottleneck, i + 1, parts, {wide, resized}, out);
+    }
+    memory_ = mark;
+    return out;
+  }
+
+  void top_down() {
+    for (std::size_t i = features_.size() - 1; i > 0; --i) {
+      resize("top_down", {levels_shape(i), levels_[i]}, levels_shape(i - 1), levels_[i - 1], true);
+    }
+  }
+
+  /// Every level convolved, brought to the size of the first and added to what the last convolution makes of
+  /// them.
+  float* fuse() {
+    const MapShape first = levels_shape(0);
+    float* out = take(first.size());
+    float* resized = take(first.size());
+    float* own = features_.size() > 1 ? take(levels_shape(1).size()) : nullptr;
+    for (std::size_t i = 0; i < features_.size(); ++i) {
+      const Map level{levels_shape(i), levels_[i]};
+      Map convolved = level;
+      if (i < head_.fpn.size()) {
+        float* target = i == 0 ? resized : own;
+        convolve("fpn_convs", head_.fpn[i], 0, 1, level, target);
+        convolved.data = target;
+      }
+      if (i > 0) resize("fused", convolved, first, resized, false);
+      convolve("fpn_bottleneck", head_.fuse, i, features_.size(), {first, resized}, out);
+    }
+    return out;
+  }
+
+  /// Adds what a convolution makes of map `index` of `count` to out; ReLU behind the last.
+  void convolve(std::string_view part, const SlicedConvolution& convolution, std::size_t index,
+                std::size_t count, const Map& map, float* out) const {
+    const MapShape& shape = map.shape;
+    const ConvInput input{map.data, shape.images, shape.height, shape.width, shape.channels, 1};
+    const std::span slices = std::span(convolution.slices).subspan(3 * index, 3);
+    const PackedLinear& any = slices.front();
+    const TaskGrid tasks = run_.grid(shape.tokens(), any);
+    run_.step(part, "convolution", 3.0 * linear_flops(any, shape.tokens()),
+              shape.size() + 2 * shape.tokens() * channels_ + 3 * any.inputs() * any.outputs(), [&] {
+                run_.for_tasks(
+                    tasks, any.packed_size(tasks.block_rows()), [&](const Task& task, TaskMemory& memory) {
+                      const PackedRows packed = memory.take_packed(any, task.count());
+                      for (std::int64_t ky = 0; ky < 3; ++ky) {
+                        const PackedLinear& slice = slices[static_cast<std::size_t>(ky)];
+                        const bool begins = index == 0 && ky == 0;
+                        const bool ends = index + 1 == count && ky == 2;
+                        pack_patch_rows(slice, input, ky, task.rows, packed);
+                        slice.multiply(
+                            packed, task.columns(slice),
+                            at_rows({.data = out,
+                                     .stride = channels_,
+                                     .activation = ends ? GemmActivation::relu : GemmActivation::none,
+                                     .residual = begins ? nullptr : out,
+                                     .residual_stride = channels_,
+                                     .activate_sum = ends},
+                                    task));
+                      }
+                    });
+              });
+  }
+
+  void resize(std::string_view part, const Map& map, const MapShape& to, float* out, bool add) const {
+    run_.step(part, "resize", 8.0 * static_cast<double>(to.size()), map.shape.size() + to.size(), [&] {
+      constexpr std::int64_t kRows = 4;
+      run_.parallel()(to.images * to.height, kRows, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t row = begin; row < end; ++row) {
+          const std::int64_t image = row / to.height;
+          kernels::resize_map_row({map.data + image * map.shape.height * map.shape.width * map.shape.channels,
+                                   map.shape.height, map.shape.width, map.shape.channels},
+                                  to.height, to.width, row % to.height, add,
+                                  out + row * to.width * to.channels, run_.isa());
+        }
+      });
+    });
+  }
+
+  static constexpr std::int64_t kLine = 16;  // floats of a cache line
+
+  const UperHead& head_;
+  const Features& features_;
+  std::int64_t channels_;
+  float* memory_;
+  const Executor& run_;
+  const Observer& observe_;
+  std::array<float*, kMaxStages> levels_{};
+};
+
+}  // namespace
+
+std::int64_t decode_memory(const UperHead& head, const Features& features) {
+  const std::int64_t channels = head.classifier.inputs();
+  std::int64_t levels = 0;
+  for (const Map& feature : features) levels += feature.shape.tokens() * channels;
+  const MapShape& first = features[0].shape;
+  const MapShape& top = features.back().shape;
+  std::int64_t pooled = 0;
+  for (const std::int64_t side : head.pools) {
+    pooled += top.images * side * side * (top.channels + channels) + top.tokens() * channels;
+  }
+  const std::int64_t second = features.size() > 1 ? features[1].shape.tokens() * channels : 0;
+  const std::int64_t fused =
+      2 * first.tokens() * channels + second + first.tokens() * head.classifier.outputs();
+  constexpr std::int64_t kSlack = 1024;  // for rounding up, piece by piece
+  return levels + std::max(pooled, fused) + kSlack;
+}
+
+Map decode(const UperHead& head, const Features& features, float* memory, const Executor& run,
+           const Observer& observe) {
+  run.enter("decode_head");
+  return Decoder(head, features, memory, run, observe).scores();
+}
+
+}  // namespace spatialmamba::engine
