@@ -14,12 +14,14 @@
 #include "cli/verbs.h"
 #include "model/initialise.h"
 #include "spatialmamba/engine.h"
+#include "spatialmamba/segmentor.h"
 
 namespace spatialmamba::cli {
 namespace {
 
 struct Options {
   NetworkOptions network;
+  std::string task = "classification";
   std::string shape;
   std::vector<std::int64_t> batches;
   std::vector<int> thread_counts;
@@ -102,7 +104,14 @@ Input make_input(const Options& options, const Architecture& architecture) {
   return random_input(parse_shape(shape, architecture.in_channels), options.network.seed);
 }
 
-Loaded load(const NetworkOptions& options) {
+TensorMap untrained_weights(const NetworkOptions& options, Task task) {
+  if (task == Task::segmentation)
+    return initial_weights(tensor_specs(segmentor_of(options.variant)), options.seed);
+  if (task == Task::detection) fail_usage("--task detection: the engine runs classifiers and segmentors");
+  return initial_weights(architecture_of(options.variant), options.seed);
+}
+
+Loaded load(const NetworkOptions& options, Task task) {
   const ModelOptions how{
       .precision = options.precision == Precision::bf16 ? EnginePrecision::bf16 : EnginePrecision::fp32,
       .threads = options.threads,
@@ -110,8 +119,7 @@ Loaded load(const NetworkOptions& options) {
   const double import_seconds = process_age();
   const double start = now();
   if (options.weights.empty()) {
-    const Architecture architecture = architecture_of(options.variant);
-    Model model = Model::build({initial_weights(architecture, options.seed), {}}, how, options.variant);
+    Model model = Model::build({untrained_weights(options, task), {}}, how, options.variant);
     return {std::move(model), import_seconds, now() - start};
   }
   Model model = Model::load(options.weights, how);
@@ -142,11 +150,11 @@ void print_line(const nlohmann::ordered_json& json) {
 
 /// Speaks with a harness that lets candidates take turns: one JSON value a line.
 void converse(const Options& options) {
-  const Loaded loaded = load(options.network);
+  const Loaded loaded = load(options.network, task_from_name(options.task));
   Session session(loaded.model, {.threads = options.network.threads});
   const Input input = make_input(options, loaded.model.architecture());
   const double start = now();
-  const auto logits = session.logits(input.batch());
+  const auto logits = run_model(session, input.batch());
   const double first = now() - start;
   nlohmann::ordered_json ready{{"import_s", loaded.import_seconds},
                                {"load_s", loaded.load_seconds},
@@ -166,7 +174,7 @@ void converse(const Options& options) {
     auto seconds = nlohmann::ordered_json::array();
     for (int i = 0; i < count; ++i) {
       const double begin = now();
-      session.logits(input.batch());
+      run_model(session, input.batch());
       seconds.push_back(now() - begin);
     }
     print_line(seconds);
@@ -245,7 +253,7 @@ double difference_from_torch(const Options& options, const Input& input, std::sp
 }
 
 nlohmann::ordered_json run(const Options& options) {
-  const Loaded loaded = load(options.network);
+  const Loaded loaded = load(options.network, task_from_name(options.task));
   const Architecture& architecture = loaded.model.architecture();
   const Input input = make_input(options, architecture);
   nlohmann::ordered_json result{
@@ -268,7 +276,7 @@ nlohmann::ordered_json run(const Options& options) {
   }
   Session session(loaded.model, {.threads = options.thread_counts.back()});
   if (options.check) {
-    const auto logits = session.logits(input.batch());
+    const auto logits = run_model(session, input.batch());
     result["difference_from_torch"] = difference_from_torch(options, input, logits);
   }
   result["peak_rss_mb"] = peak_rss_mb();
@@ -349,6 +357,8 @@ Run add_bench(CLI::App& app) {
   add_seed(app, options->network.seed);
   add_precision(app, options->network.precision);
   add_threads(app, options->network.threads);
+  app.add_option("--task", options->task, "Of the built-in model: classification (default) or segmentation")
+      ->type_name("TASK");
   app.add_option("--shape", options->shape, "Input as BATCHx3xHEIGHTxWIDTH (default: 1x3x224x224)")
       ->type_name("SHAPE");
   app.add_option("-i,--input", options->input,

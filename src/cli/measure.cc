@@ -95,13 +95,18 @@ double Latency::quantile(double q) const {
   return sorted[std::max<std::size_t>(rank, 1) - 1];
 }
 
+std::span<const float> run_model(Session& session, const ImageBatch& images) {
+  return session.model().task() == Task::segmentation ? session.scores(images).values
+                                                      : session.logits(images);
+}
+
 Latency measure_latency(Session& session, const ImageBatch& images, double seconds, int runs) {
-  session.logits(images);
+  run_model(session, images);
   Latency latency;
   const double start = now();
   while (std::ssize(latency.sorted) < runs || now() - start < seconds) {
     const double begin = now();
-    session.logits(images);
+    run_model(session, images);
     latency.sorted.push_back(now() - begin);
   }
   std::ranges::sort(latency.sorted);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct Latency {
   /// The smallest value that a share q of all do not exceed.
   double quantile(double q) const;
 };
+
+/// Logits of a classifier, scores of a segmentor.
+std::span<const float> run_model(Session& session, const ImageBatch& images);
 
 /// Runs until `seconds` are over and at least `runs` times, after one run that is not counted.
 Latency measure_latency(Session& session, const ImageBatch& images, double seconds, int runs);

@@ -74,7 +74,10 @@ void fill(const TensorSpec& spec, const std::vector<TensorSpec>& specs, std::spa
 }  // namespace
 
 TensorMap initial_weights(const Architecture& architecture, std::uint64_t seed) {
-  const std::vector<TensorSpec> specs = tensor_specs(architecture);
+  return initial_weights(tensor_specs(architecture), seed);
+}
+
+TensorMap initial_weights(const std::vector<TensorSpec>& specs, std::uint64_t seed) {
   TensorMap tensors;
   std::uint64_t stream = 0;
   for (const TensorSpec& spec : specs) {

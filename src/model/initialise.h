@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "spatialmamba/architecture.h"
 #include "spatialmamba/tensor.h"
@@ -14,5 +15,7 @@ namespace spatialmamba {
 ///   softplus of a time step drawn log-uniformly from [0.001, 0.1]. A_logs 0, Ds 1, fusion kernels and
 ///   alpha 1. Norms: 1 and 0.
 TensorMap initial_weights(const Architecture& architecture, std::uint64_t seed);
+/// The same rules for the tensors of any network: enough to see it run.
+TensorMap initial_weights(const std::vector<TensorSpec>& specs, std::uint64_t seed);
 
 }  // namespace spatialmamba
