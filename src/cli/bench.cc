@@ -193,53 +193,53 @@ nlohmann::ordered_json as_json(const Latency& latency, std::int64_t batch, int t
           {"images_per_second", static_cast<double>(batch) / latency.minimum()}};
 }
 
-nlohmann::ordered_json layers_json(Session& session, const ImageBatch& images, const MachinePeaks& peaks) {
-  // The fastest of a few passes, step by step: each is short enough to be disturbed.
+/// What ran, for how long, and how near that is to what the machine can do.
+nlohmann::ordered_json rates(const char* key, const std::string& name, const StepTime& time,
+                             const MachinePeaks& peaks) {
+  const double flops = time.flops / time.seconds;
+  const double bytes = time.bytes / time.seconds;
+  return {{key, name},
+          {"ms", 1e3 * time.seconds},
+          {"gflops", 1e-9 * flops},
+          {"gbytes_per_second", 1e-9 * bytes},
+          {"share_of_gemm_peak", flops / peaks.gemm_flops},
+          {"share_of_copy_peak", bytes / peaks.copy_bytes}};
+}
+
+/// The fastest of a few passes, step by step: each is short enough to be disturbed.
+std::vector<StepTime> fastest_steps(Session& session, const ImageBatch& images) {
   constexpr int kPasses = 20;
   session.profile(images);
   std::vector<StepTime> best = session.profile(images);
   for (int i = 0; i < kPasses; ++i) {
     const std::vector<StepTime> again = session.profile(images);
-    for (std::size_t k = 0; k < best.size(); ++k)
+    for (std::size_t k = 0; k < best.size(); ++k) {
       best[k].seconds = std::min(best[k].seconds, again[k].seconds);
+    }
   }
+  return best;
+}
+
+nlohmann::ordered_json layers_json(const std::vector<StepTime>& steps, const MachinePeaks& peaks) {
   auto rows = nlohmann::ordered_json::array();
-  for (const StepTime& step : best) {
-    rows.push_back({{"layer", step.layer},
-                    {"kernel", step.kernel},
-                    {"ms", 1e3 * step.seconds},
-                    {"gflops", 1e-9 * step.flops / step.seconds},
-                    {"gbytes_per_second", 1e-9 * step.bytes / step.seconds},
-                    {"share_of_gemm_peak", step.flops / step.seconds / peaks.gemm_flops},
-                    {"share_of_copy_peak", step.bytes / step.seconds / peaks.copy_bytes}});
+  for (const StepTime& step : steps) {
+    rows.push_back(rates("layer", step.layer, step, peaks));
+    rows.back()["kernel"] = step.kernel;
   }
   return rows;
 }
 
 /// The steps of each kernel added up.
-nlohmann::ordered_json kernels_json(const nlohmann::ordered_json& layers, const MachinePeaks& peaks) {
-  struct Sum {
-    double seconds = 0.0;
-    double flops = 0.0;
-    double bytes = 0.0;
-  };
-  std::map<std::string, Sum> sums;
-  for (const auto& row : layers) {
-    Sum& sum = sums[row["kernel"].get<std::string>()];
-    const double seconds = 1e-3 * row["ms"].get<double>();
-    sum.seconds += seconds;
-    sum.flops += 1e9 * row["gflops"].get<double>() * seconds;
-    sum.bytes += 1e9 * row["gbytes_per_second"].get<double>() * seconds;
+nlohmann::ordered_json kernels_json(const std::vector<StepTime>& steps, const MachinePeaks& peaks) {
+  std::map<std::string, StepTime> sums;
+  for (const StepTime& step : steps) {
+    StepTime& sum = sums[step.kernel];
+    sum.seconds += step.seconds;
+    sum.flops += step.flops;
+    sum.bytes += step.bytes;
   }
   auto rows = nlohmann::ordered_json::array();
-  for (const auto& [kernel, sum] : sums) {
-    rows.push_back({{"kernel", kernel},
-                    {"ms", 1e3 * sum.seconds},
-                    {"gflops", 1e-9 * sum.flops / sum.seconds},
-                    {"gbytes_per_second", 1e-9 * sum.bytes / sum.seconds},
-                    {"share_of_gemm_peak", sum.flops / sum.seconds / peaks.gemm_flops},
-                    {"share_of_copy_peak", sum.bytes / sum.seconds / peaks.copy_bytes}});
-  }
+  for (const auto& [kernel, sum] : sums) rows.push_back(rates("kernel", kernel, sum, peaks));
   return rows;
 }
 
@@ -284,8 +284,9 @@ nlohmann::ordered_json run(const Options& options) {
     const MachinePeaks peaks = measure_peaks(loaded.model, session.threads());
     result["gemm_peak_gflops"] = 1e-9 * peaks.gemm_flops;
     result["copy_peak_gbytes_per_second"] = 1e-9 * peaks.copy_bytes;
-    result["layers"] = layers_json(session, input.batch(), peaks);
-    result["kernels"] = kernels_json(result["layers"], peaks);
+    const std::vector<StepTime> steps = fastest_steps(session, input.batch());
+    result["layers"] = layers_json(steps, peaks);
+    result["kernels"] = kernels_json(steps, peaks);
   }
   return result;
 }
