@@ -142,7 +142,7 @@ namespace spatialmamba::kernels {
 namespace {
 
 constexpr std::int64_t kChannelBlock = 64;  ///< a share of the backward pass
-constexpr int kMostCells = 1 << 20;          ///< that a box may span
+constexpr int kMostCells = 1 << 20;         ///< that a box may span
 
 template <typename T>
 void check(const RoiAlign<T>& roi) {
