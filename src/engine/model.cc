@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "base/error.h"
 #include "base/parallel.h"
+#include "engine/memory.h"
 
 namespace spatialmamba {
 namespace {
@@ -19,17 +19,22 @@ kernels::Multiply multiplication(EnginePrecision precision) {
 }  // namespace
 
 Model Model::load(const std::filesystem::path& path, const ModelOptions& options) {
-  return build(read_weights(path, options.key), options, path.string());
+  const auto what = [&] { return path.string(); };
+  return engine::with_memory(what,
+                             [&] { return build(read_weights(path, options.key), options, path.string()); });
 }
 
 Model Model::build(const Weights& weights, const ModelOptions& options, const std::string& source) {
-  auto implementation = std::make_shared<Implementation>();
-  ThreadPool pool(options.threads == 0 ? available_cores() : options.threads);
-  implementation->precision = options.precision;
-  implementation->metadata = weights.metadata;
-  implementation->network = engine::pack_network(weights.tensors, source, chosen_isa(options.isa),
-                                                 multiplication(options.precision), pool.parallel_for());
-  return Model(std::move(implementation));
+  const auto what = [&] { return source; };
+  return engine::with_memory(what, [&] {
+    auto implementation = std::make_shared<Implementation>();
+    ThreadPool pool(options.threads == 0 ? available_cores() : options.threads);
+    implementation->precision = options.precision;
+    implementation->metadata = weights.metadata;
+    implementation->network = engine::pack_network(weights.tensors, source, chosen_isa(options.isa),
+                                                   multiplication(options.precision), pool.parallel_for());
+    return Model(std::move(implementation));
+  });
 }
 
 Task Model::task() const {

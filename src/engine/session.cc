@@ -1,14 +1,40 @@
 #include <cstring>
-#include <new>
 #include <utility>
 
 #include "base/error.h"
 #include "base/parallel.h"
 #include "engine/forward.h"
+#include "engine/memory.h"
 #include "engine/model.h"
 #include "kernels/layer_norm.h"
 
 namespace spatialmamba {
+namespace {
+
+int thread_count(int threads) {
+  if (threads < 0) fail_usage("a session cannot have {} threads", threads);
+  return threads == 0 ? available_cores() : threads;
+}
+
+std::string described(const ImageBatch& images) {
+  return fmt::format("a batch of {} images of {} x {}", images.count, images.height, images.width);
+}
+
+/// Sizes of maps, in bytes, must be numbers.
+void require_possible(const ImageBatch& images) {
+  constexpr std::int64_t kMostPixels = std::int64_t{1} << 44;
+  if (images.height > kMostPixels / images.width ||
+      images.count > kMostPixels / (images.height * images.width)) {
+    fail("out of memory: {} needs more than there can be", described(images));
+  }
+}
+
+template <typename Body>
+decltype(auto) with_memory_for(const ImageBatch& images, const Body& body) {
+  return engine::with_memory([&] { return described(images); }, body);
+}
+
+}  // namespace
 
 struct Session::Implementation {
   Model model;
@@ -20,15 +46,14 @@ struct Session::Implementation {
   std::int64_t memory_limit;
 
   Implementation(Model m, const SessionOptions& options)
-      : model(std::move(m)),
-        pool(options.threads == 0 ? available_cores() : options.threads),
-        memory_limit(options.memory_limit) {}
+      : model(std::move(m)), pool(thread_count(options.threads)), memory_limit(options.memory_limit) {}
 
   void check(const engine::Network& network, const ImageBatch& images) const {
     if (images.data == nullptr || images.count < 1 || images.height < 1 || images.width < 1) {
       fail("the model got an empty batch of images ({} of {} x {})", images.count, images.height,
            images.width);
     }
+    require_possible(images);
     const std::int64_t bytes =
         engine::plan_workspace(network, images.count, images.height, images.width).bytes();
     if (memory_limit > 0 && bytes > memory_limit) {
@@ -39,20 +64,17 @@ struct Session::Implementation {
 
   void run(const engine::Network& network, const ImageBatch& images, const engine::Watchers& watchers) {
     check(network, images);
-    try {
-      if (network.decode_head) {
-        scores = engine::forward_segmentor(network, images, pool.parallel_for(), workspace, watchers);
-        return;
-      }
+    if (network.decode_head) {
+      scores = engine::forward_segmentor(network, images, pool.parallel_for(), workspace, watchers);
+    } else {
       const Architecture& architecture = network.architecture;
       pooled.resize(static_cast<std::size_t>(images.count * architecture.dims.back()));
       logits.resize(static_cast<std::size_t>(images.count * architecture.num_classes));
       engine::forward(network, images, pool.parallel_for(), workspace, {pooled.data(), logits.data()},
                       watchers);
-    } catch (const std::bad_alloc&) {
-      fail("out of memory: {} images of {} x {} need more than there is", images.count, images.height,
-           images.width);
     }
+    // Each thread works with one piece of memory, the caller's at times with a second.
+    workspace.scratch.provide(pool.threads() + 1);
   }
 };
 
@@ -74,8 +96,11 @@ std::vector<float> normalised(const engine::Network& network, const engine::MapS
 
 }  // namespace
 
-Session::Session(Model model, const SessionOptions& options)
-    : implementation_(std::make_unique<Implementation>(std::move(model), options)) {}
+Session::Session(Model model, const SessionOptions& options) {
+  const auto what = [] { return "a session"; };
+  engine::with_memory(what,
+                      [&] { implementation_ = std::make_unique<Implementation>(std::move(model), options); });
+}
 
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
@@ -91,13 +116,15 @@ int Session::threads() const {
 
 std::span<const float> Session::logits(const ImageBatch& images) {
   if (model().task() != Task::classification) fail("this model is no classifier: it has no logits of images");
-  implementation_->run(implementation_->model.implementation_->network, images, engine::Watchers{});
+  with_memory_for(
+      images, [&] { implementation_->run(model().implementation_->network, images, engine::Watchers{}); });
   return implementation_->logits;
 }
 
 ScoreMaps Session::scores(const ImageBatch& images) {
   if (model().task() != Task::segmentation) fail("this model is no segmentor: it has no scores of pixels");
-  implementation_->run(implementation_->model.implementation_->network, images, engine::Watchers{});
+  with_memory_for(
+      images, [&] { implementation_->run(model().implementation_->network, images, engine::Watchers{}); });
   const auto& [shape, values] = implementation_->scores;
   return {.values = {values, static_cast<std::size_t>(shape.size())},
           .count = shape.images,
@@ -107,14 +134,14 @@ ScoreMaps Session::scores(const ImageBatch& images) {
 }
 
 TensorMap Session::stages(const ImageBatch& images, bool all) {
+  const engine::Network& network = model().implementation_->network;
+  const std::string last = "layers." + std::to_string(network.stages.size() - 1);
   TensorMap maps;
   const auto add = [&maps](const std::string& name, Shape shape, const float* values) {
     Tensor tensor(DType::f32, std::move(shape));
     std::memcpy(tensor.mutable_raw(), values, tensor.bytes());
     maps.add(name, std::move(tensor));
   };
-  const engine::Network& network = model().implementation_->network;
-  const std::string last = "layers." + std::to_string(network.stages.size() - 1);
   const auto observe = [&](const std::string& name, const engine::MapShape& shape, const float* map) {
     if (all || name.find(".blocks.") == std::string::npos) {
       add(name, {shape.images, shape.height, shape.width, shape.channels}, map);
@@ -124,23 +151,25 @@ TensorMap Session::stages(const ImageBatch& images, bool all) {
       add("norm", {shape.images, shape.height * shape.width, shape.channels}, rows.data());
     }
   };
-  implementation_->run(network, images, {.observe = observe});
-  if (network.decode_head) {
-    const auto& [shape, values] = implementation_->scores;
-    add("logits", {shape.images, shape.height, shape.width, shape.channels}, values);
-    return maps;
-  }
-  const Architecture& architecture = model().architecture();
-  add("pooled", {images.count, architecture.dims.back()}, implementation_->pooled.data());
-  add("logits", {images.count, architecture.num_classes}, implementation_->logits.data());
+  with_memory_for(images, [&] {
+    implementation_->run(network, images, {.observe = observe});
+    if (network.decode_head) {
+      const auto& [shape, values] = implementation_->scores;
+      add("logits", {shape.images, shape.height, shape.width, shape.channels}, values);
+      return;
+    }
+    add("pooled", {images.count, network.architecture.dims.back()}, implementation_->pooled.data());
+    add("logits", {images.count, network.architecture.num_classes}, implementation_->logits.data());
+  });
   return maps;
 }
 
 std::vector<StepTime> Session::profile(const ImageBatch& images) {
-  engine::Profile profile;
-  implementation_->run(implementation_->model.implementation_->network, images,
-                       {.observe = {}, .profile = &profile});
-  return profile.steps();
+  return with_memory_for(images, [&] {
+    engine::Profile profile;
+    implementation_->run(model().implementation_->network, images, {.observe = {}, .profile = &profile});
+    return profile.steps();
+  });
 }
 
 std::int64_t Session::required_bytes(std::int64_t count, std::int64_t height, std::int64_t width) const {

@@ -62,7 +62,7 @@ HWY_INLINE void activate(D d, BlockSums<D>& sums) {
     for (int i = 0; i < kStencilBlock; ++i) sums.at[i] = group.at[i];
   }
   if constexpr (kActivation == Activation::relu) {
-    for (auto& sum : sums.at) sum = hn::Max(hn::Zero(d), sum);  // NaN stays NaN
+    for (auto& sum : sums.at) sum = relu(d, sum);
   }
 }
 

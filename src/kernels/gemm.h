@@ -28,6 +28,9 @@ class GemmScratch {
 
   /// At least `bytes`, aligned to 64; returned when the lease ends.
   Lease borrow(std::size_t bytes);
+  /// Sees to it that `leases` held at once, of no more bytes each than any before, will allocate nothing:
+  /// how many are held at once in a parallel loop is otherwise a matter of chance. No lease may be held.
+  void provide(int leases);
 
   /// Bytes of the buffers that are not lent out.
   std::int64_t bytes() const;
@@ -39,8 +42,12 @@ class GemmScratch {
   };
   void give_back(Buffer buffer);
 
+  static Buffer allocate(std::size_t bytes);
+
   mutable std::mutex mutex_;
-  std::vector<Buffer> free_;
+  std::vector<Buffer> free_;  // with room for those that are lent
+  std::size_t buffers_ = 0;   // free and lent
+  std::size_t largest_ = 0;   // bytes of the largest
 };
 
 /// Where and how a product is computed. The result depends on the number of threads only by rounding, and is

@@ -43,7 +43,7 @@ constexpr int kGroup = kMaxVectors;
 template <GemmActivation kActivation, bool kCoarse = false, class D, int K>
 HWY_INLINE Group<D, K> activate(D d, Group<D, K> v) {
   if constexpr (kActivation == GemmActivation::relu) {
-    v.each([&](int i) HWY_ATTR { return hn::Max(hn::Zero(d), v.at[i]); });  // NaN stays NaN
+    v.each([&](int i) HWY_ATTR { return relu(d, v.at[i]); });
   }
   if constexpr (kActivation == GemmActivation::gelu) return kCoarse ? coarse_gelu(d, v) : fast_gelu(d, v);
   if constexpr (kActivation == GemmActivation::silu) return fast_silu(d, v);
