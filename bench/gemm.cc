@@ -9,15 +9,16 @@
 #include <vector>
 
 #include "base/parallel.h"
-#include "base/random.h"
 #include "kernels/aligned_vector.h"
 #include "kernels/gemm.h"
 #include "kernels/gemm_kernels.h"
 #include "kernels/isa.h"
+#include "support.h"
 
 namespace spatialmamba::kernels {
 namespace {
 
+using bench::random_values;
 using Vector = AlignedVector<float>;
 
 struct Layer {
@@ -51,27 +52,19 @@ std::vector<Layer> layers() {
   return list;
 }
 
-Vector random_values(std::int64_t n) {
-  Random random(static_cast<std::uint64_t>(n));
-  Vector values(static_cast<std::size_t>(n));
-  for (float& value : values) value = static_cast<float>(random.uniform(-1.0, 1.0));
-  return values;
-}
-
 enum class Case { forward, input_gradient, weight_gradient };
 
 struct Job {
   Layer layer;
   Case which;
   Multiply multiply;
-  int threads;
 
   std::string name() const {
     constexpr const char* kCases[] = {"forward", "input_gradient", "weight_gradient"};
     const LinearShape& s = layer.shape;
     return layer.name + "/" + std::to_string(s.tokens) + "x" + std::to_string(s.inputs) + "x" +
            std::to_string(s.outputs) + "/" + kCases[static_cast<int>(which)] + "/" +
-           (multiply == Multiply::full ? "fp32" : "bf16") + "/threads:" + std::to_string(threads);
+           (multiply == Multiply::full ? "fp32" : "bf16");
   }
 };
 
@@ -81,7 +74,7 @@ void report(benchmark::State& state, std::int64_t multiplications) {
   state.counters["GFLOP/s"] = benchmark::Counter(operations, benchmark::Counter::kIsRate);
 }
 
-void measure(benchmark::State& state, const Job& job) {
+void measure(benchmark::State& state, const Job& job, int threads) {
   const LinearShape& s = job.layer.shape;
   const Vector x = random_values(s.tokens * s.inputs);
   const Vector w = random_values(s.inputs * s.outputs);
@@ -90,7 +83,7 @@ void measure(benchmark::State& state, const Job& job) {
   Vector dx(x.size());
   Vector dw(w.size());
   Vector dbias(static_cast<std::size_t>(s.outputs));
-  ThreadPool pool(job.threads);
+  ThreadPool pool(threads);
   GemmScratch scratch;
   const GemmContext context{default_isa(), pool.parallel_for(), scratch, job.multiply};
   for (auto _ : state) {
@@ -122,32 +115,21 @@ void measure_peak(benchmark::State& state, Multiply multiply) {
   report(state, kernels.rows * columns * kWords * kernels.k_per_word);
 }
 
-void register_all() {
+}  // namespace
+}  // namespace spatialmamba::kernels
+
+void spatialmamba::bench::register_all() {
+  using namespace kernels;
   for (const Multiply multiply : {Multiply::full, Multiply::bf16}) {
     const std::string name = multiply == Multiply::full ? "peak/fp32" : "peak/bf16";
     benchmark::RegisterBenchmark(name.c_str(),
                                  [multiply](benchmark::State& state) { measure_peak(state, multiply); });
     for (const Layer& layer : layers()) {
       for (const Case which : {Case::forward, Case::input_gradient, Case::weight_gradient}) {
-        for (const int threads : {1, available_cores()}) {
-          const Job job{layer, which, multiply, threads};
-          benchmark::RegisterBenchmark(job.name().c_str(),
-                                       [job](benchmark::State& state) { measure(state, job); })
-              ->UseRealTime()
-              ->Unit(benchmark::kMillisecond);
-        }
+        const Job job{layer, which, multiply};
+        register_by_threads(job.name(),
+                            [job](benchmark::State& state, int threads) { measure(state, job, threads); });
       }
     }
   }
-}
-
-}  // namespace
-}  // namespace spatialmamba::kernels
-
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  spatialmamba::kernels::register_all();
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
 }

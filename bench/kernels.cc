@@ -1,6 +1,7 @@
 // Speed of every kernel at the shapes of the tiny variant (batch 8, 224 x 224), against the memory bandwidth
 // that `copy` measures:  bench_kernels --benchmark_filter=sasf
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <cstdint>
@@ -8,7 +9,6 @@
 #include <string>
 
 #include "base/parallel.h"
-#include "base/random.h"
 #include "kernels/aligned_vector.h"
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
@@ -17,10 +17,12 @@
 #include "kernels/optimizer_update.h"
 #include "kernels/sasf.h"
 #include "kernels/selective_scan.h"
+#include "support.h"
 
 namespace spatialmamba::kernels {
 namespace {
 
+using bench::random_values;
 using Vector = AlignedVector<float>;
 
 /// One stage of the tiny variant: tokens of H x W with E inner channels, and the rank of its time step.
@@ -32,13 +34,6 @@ struct Stage {
 
 constexpr std::array<Stage, 4> kStages = {Stage{56, 128, 4}, {28, 256, 8}, {14, 512, 16}, {7, 1024, 32}};
 constexpr std::int64_t kImages = 8;
-
-Vector random_values(std::int64_t n, double low = -1.0, double high = 1.0) {
-  Random random(static_cast<std::uint64_t>(n));
-  Vector values(static_cast<std::size_t>(n));
-  for (float& value : values) value = static_cast<float>(random.uniform(low, high));
-  return values;
-}
 
 struct Problem {
   explicit Problem(const Stage& s)
@@ -266,30 +261,17 @@ void measure(benchmark::State& state, const Operation& operation, const Stage& s
   state.counters["G/s"] = benchmark::Counter(numbers * 1e-9, benchmark::Counter::kIsRate);
 }
 
-void register_all() {
-  for (const Operation& operation : kOperations) {
-    for (const Stage& stage : kStages) {
-      for (const int threads : {1, available_cores()}) {
-        const std::string name = std::string(operation.name) + "/" + std::to_string(stage.side) + "x" +
-                                 std::to_string(stage.channels) + "/threads:" + std::to_string(threads);
-        benchmark::RegisterBenchmark(name.c_str(),
-                                     [&operation, &stage, threads](benchmark::State& state) {
-                                       measure(state, operation, stage, threads);
-                                     })
-            ->UseRealTime()
-            ->Unit(benchmark::kMillisecond);
-      }
-    }
-  }
-}
-
 }  // namespace
 }  // namespace spatialmamba::kernels
 
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  spatialmamba::kernels::register_all();
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+void spatialmamba::bench::register_all() {
+  using namespace kernels;
+  for (const Operation& operation : kOperations) {
+    for (const Stage& stage : kStages) {
+      register_by_threads(fmt::format("{}/{}x{}", operation.name, stage.side, stage.channels),
+                          [&operation, &stage](benchmark::State& state, int threads) {
+                            measure(state, operation, stage, threads);
+                          });
+    }
+  }
 }

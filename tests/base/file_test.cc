@@ -13,24 +13,16 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "support/message_of.h"
 #include "support/temporary_folder.h"
 
 namespace spatialmamba {
 namespace {
 
 using std::filesystem::path;
+using test::message_of;
 using testing::HasSubstr;
 using testing::Test;
-
-template <typename F>
-std::string message_of(F&& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
 
 class File : public Test {
  protected:

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "image/golden_images.h"
+#include "support/message_of.h"
 #include "support/temporary_folder.h"
 
 namespace spatialmamba::image {
@@ -171,27 +172,22 @@ TEST(Codec, NamesOfPictures) {
   EXPECT_FALSE(is_image_name("png"));
 }
 
-std::string message_of(const std::vector<std::byte>& bytes) {
-  try {
-    decode(bytes, "holiday.jpg", {.max_pixels = 1'000'000});
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+std::string refusal_of(const std::vector<std::byte>& bytes) {
+  return test::message_of([&] { decode(bytes, "holiday.jpg", {.max_pixels = 1'000'000}); });
 }
 
 TEST(Codec, SaysWhatIsWrong) {
-  EXPECT_THAT(message_of({}), HasSubstr("holiday.jpg: expected a JPEG or PNG picture, found an empty file"));
-  EXPECT_THAT(message_of(std::vector<std::byte>(100)), HasSubstr("neither's signature"));
+  EXPECT_THAT(refusal_of({}), HasSubstr("holiday.jpg: expected a JPEG or PNG picture, found an empty file"));
+  EXPECT_THAT(refusal_of(std::vector<std::byte>(100)), HasSubstr("neither's signature"));
   std::vector<std::byte> jpeg = encode_jpeg(gradient(64, 64, 3));
   jpeg.resize(jpeg.size() / 2);
-  EXPECT_THAT(message_of(jpeg), HasSubstr("holiday.jpg: not a sound JPEG file: "));
+  EXPECT_THAT(refusal_of(jpeg), HasSubstr("holiday.jpg: not a sound JPEG file: "));
   std::vector<std::byte> png = encode_png(gradient(64, 64, 3));
   png.resize(png.size() / 2);
-  EXPECT_THAT(message_of(png), HasSubstr("holiday.jpg: not a sound PNG file: the file ends early"));
-  EXPECT_THAT(message_of(encode_png(Image(1001, 1000, 1))),
+  EXPECT_THAT(refusal_of(png), HasSubstr("holiday.jpg: not a sound PNG file: the file ends early"));
+  EXPECT_THAT(refusal_of(encode_png(Image(1001, 1000, 1))),
               HasSubstr("1001 x 1000 pixels, more than the 1000000"));
-  EXPECT_THAT(message_of(encode_jpeg(Image(1001, 1000, 1))),
+  EXPECT_THAT(refusal_of(encode_jpeg(Image(1001, 1000, 1))),
               HasSubstr("1001 x 1000 pixels, more than the 1000000"));
 }
 

@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 
 #include "support/golden.h"
+#include "support/message_of.h"
 
 namespace spatialmamba {
 namespace {
 
+using test::message_of;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -27,16 +29,6 @@ TensorMap with_replaced(const Architecture& architecture, const std::string& nam
   }
   if (shape != nullptr) tensors.add(name, Tensor(DType::f32, *shape));
   return tensors;
-}
-
-template <typename F>
-std::string message_of(F&& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 Architecture small_model() {

@@ -10,6 +10,7 @@
 #include "nn/golden_tensors.h"
 #include "nn/initialise.h"
 #include "nn/state_dict.h"
+#include "support/message_of.h"
 #include "support/weightgen.h"
 
 namespace spatialmamba::test {
@@ -41,15 +42,6 @@ torch::Tensor evaluate(SpatialMamba& model, const torch::Tensor& images) {
   const torch::NoGradGuard no_grad;
   model->eval();
   return model->forward(images);
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(Model, NamesAndOrderAreTheReferences) {

@@ -49,7 +49,8 @@ std::uint64_t fnv1a64(std::string_view text) {
   return hash;
 }
 
-std::vector<float> generate(std::string_view name, std::uint64_t seed, std::int64_t n, double offset, double scale) {
+std::vector<float> generate(std::string_view name, std::uint64_t seed, std::int64_t n, double offset,
+                            double scale) {
   const std::uint64_t base = fnv1a64(name) + seed * kGolden;
   std::vector<float> values(static_cast<std::size_t>(n));
   for (std::size_t i = 0; i < values.size(); ++i) {
