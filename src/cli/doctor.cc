@@ -19,6 +19,7 @@
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "kernels/isa.h"
+#include "spatialmamba/version.h"
 
 namespace spatialmamba::cli {
 namespace {
@@ -91,7 +92,7 @@ InstructionSets instruction_sets() {
 
 nlohmann::ordered_json examine() {
   const InstructionSets sets = instruction_sets();
-  nlohmann::ordered_json report{{"program", SPATIALMAMBA_VERSION},
+  nlohmann::ordered_json report{{"program", kVersion},
                                 {"cpu", value_in("/proc/cpuinfo", "model name")},
                                 {"cpu_features", cpu_features()},
                                 {"instruction_sets", sets.supported},

@@ -211,7 +211,7 @@ Run add_info(CLI::App& app) {
                  fmt::format("A built-in model instead of a file: {}", fmt::join(variant_names(), ", ")))
       ->type_name("NAME");
   app.add_option("--num-classes", options->num_classes, "Count with a head of so many classes")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->type_name("N");
   add_size(app, options->size);
   app.add_flag("--layers", options->layers, "Every layer: output, parameters, FLOPs");

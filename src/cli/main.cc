@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -15,6 +16,7 @@
 #include "base/interrupt.h"
 #include "base/nearest.h"
 #include "cli/verbs.h"
+#include "spatialmamba/version.h"
 
 namespace spatialmamba::cli {
 namespace {
@@ -54,15 +56,31 @@ std::string unknown_verb(const std::string& word) {
                      hint.empty() ? fmt::format("; the verbs are {}", fmt::join(names, ", ")) : hint);
 }
 
-std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
-  const std::vector<std::string> extras = app.remaining(true);
-  if (extras.empty()) return error.what();
+/// The verb, or the part of a verb ("visualize states"), that the words chose.
+const CLI::App& chosen_part(const CLI::App& app) {
   const auto chosen = app.get_subcommands();
-  const CLI::App* verb = chosen.empty() ? &app : chosen.front();
+  return chosen.empty() ? app : chosen_part(*chosen.front());
+}
+
+std::vector<std::string> part_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* part : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(part->get_name());
+  return names;
+}
+
+std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App& part = chosen_part(app);
+  const std::vector<std::string> parts = part_names(part);
+  const std::vector<std::string> extras = app.remaining(true);
+  if (extras.empty() && parts.empty()) return error.what();
+  if (extras.empty()) return fmt::format("expected one of {} as the next word", fmt::join(parts, ", "));
   const std::string& word = extras.front();
+  if (!word.starts_with('-') && !parts.empty())
+    return fmt::format("expected one of {}, found '{}'", fmt::join(parts, ", "), word);
   if (!word.starts_with('-')) return fmt::format("unexpected argument '{}'", word);
   return fmt::format("unknown option '{}'{}", word,
-                     suggestion(word.substr(0, word.find('=')), option_names(*verb)));
+                     suggestion(word.substr(0, word.find('=')), option_names(part)));
 }
 
 int run_verb(const std::string& name, const Run& run) {
@@ -88,7 +106,7 @@ int run_verb(const std::string& name, const Run& run) {
 
 int run_program(int argc, char** argv) {
   CLI::App app("Spatial-Mamba: a visual state-space model, trained and run in C++.", "spatialmamba");
-  app.set_version_flag("--version", SPATIALMAMBA_VERSION);
+  app.set_version_flag("--version", std::string(kVersion));
   app.require_subcommand(1);
   app.footer("`spatialmamba VERB --help` shows the options of a verb and an example.");
   std::vector<std::pair<CLI::App*, Run>> runs;
@@ -100,6 +118,9 @@ int run_program(int argc, char** argv) {
   if (argc < 2) return report("", "a verb is needed; see `spatialmamba --help`", kUsage);
   if (argv[1][0] != '-' && !is_verb(argv[1])) {
     return report("", unknown_verb(argv[1]), kUsage);
+  }
+  for (int i = 1; i < argc; ++i) {
+    if (argv[i][0] == '\0') return report("", fmt::format("word {} of the command is empty", i), kUsage);
   }
   const auto parsed_verb = [&]() -> std::string {
     const auto chosen = app.get_subcommands();

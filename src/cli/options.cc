@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "image/codec.h"
 
 namespace spatialmamba::cli {
 namespace {
@@ -79,8 +80,11 @@ CLI::Option* add_json(CLI::App& app, bool& json) {
 CLI::Option* add_precision(CLI::App& app, Precision& precision) {
   static const std::map<std::string, Precision> names = {
       {"fp32", Precision::fp32}, {"bf16", Precision::bf16}, {"fp64", Precision::fp64}};
-  return app.add_option("--precision", precision, "Arithmetic: fp32 (default), bf16 products, or fp64")
-      ->transform(CLI::CheckedTransformer(names))
+  const auto choose = [&precision](const std::string& name) { precision = names.at(name); };
+  return app
+      .add_option_function<std::string>("--precision", choose,
+                                        "Arithmetic: fp32 (default), bf16 products, or fp64")
+      ->check(CLI::IsMember(names))
       ->option_text("fp32|bf16|fp64");
 }
 
@@ -89,6 +93,24 @@ CLI::Option* add_batch(CLI::App& app, std::int64_t& batch) {
   return app.add_option("--batch", batch, fmt::format("Images per forward pass (default: {})", batch))
       ->check(CLI::Range(std::int64_t{1}, kLargestBatch))
       ->type_name("N");
+}
+
+CLI::Validator above_zero() {
+  const auto check = [](const std::string& text) {
+    double value = 0.0;
+    const bool ok = CLI::detail::lexical_cast(text, value) && value > 0.0;
+    return ok ? std::string() : fmt::format("expected a number above 0, found {}", text);
+  };
+  return CLI::Validator(check, "");
+}
+
+CLI::Validator picture_name() {
+  const auto check = [](const std::string& text) {
+    return image::is_image_name(text)
+               ? std::string()
+               : fmt::format("{}: a picture's name must end in .png, .jpg or .jpeg", text);
+  };
+  return CLI::Validator(check, "");
 }
 
 void print_json(const nlohmann::ordered_json& json) {

@@ -30,6 +30,11 @@ CLI::Option* add_json(CLI::App& app, bool& json);
 CLI::Option* add_precision(CLI::App& app, Precision& precision);
 CLI::Option* add_batch(CLI::App& app, std::int64_t& batch);
 
+/// For numbers that cannot be zero or negative.
+CLI::Validator above_zero();
+/// For pictures that are written: the ending decides the format, and a wrong one shows before the work.
+CLI::Validator picture_name();
+
 /// "224" or "224x320" (height first). Throws UsageError.
 ImageSize parse_size(const std::string& text);
 

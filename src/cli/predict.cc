@@ -180,7 +180,7 @@ Run add_predict(CLI::App& app) {
   add_backend(app, options->network);
   add_card(app, options->card);
   app.add_option("--top", options->top, "How many answers per picture (default: 5)")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->type_name("K");
   app.add_option("-o,--out", options->out, "Draw the answers: a .png or .jpg file, or a folder")
       ->type_name("PATH");

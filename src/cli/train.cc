@@ -117,7 +117,7 @@ Run add_train(CLI::App& app) {
   app.add_flag("--strict", run_options.strict, "Stop at the first broken image instead of leaving it out");
   app.add_option("--max-minutes", run_options.max_minutes,
                  "Save and stop after so many minutes, as Ctrl-C does")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->type_name("N");
   app.add_flag("--show-config", options->show_config,
                "Print the recipe with every key, its range and its meaning, and do nothing");

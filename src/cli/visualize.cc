@@ -176,7 +176,10 @@ void visualize_kernels(const KernelsOptions& options) {
 }
 
 void add_out_and_blocks(CLI::App& app, std::filesystem::path& out, std::vector<std::string>& blocks) {
-  app.add_option("-o,--out", out, "The picture to write, .png or .jpg")->required()->type_name("FILE");
+  app.add_option("-o,--out", out, "The picture to write, .png or .jpg")
+      ->required()
+      ->check(picture_name())
+      ->type_name("FILE");
   app.add_option("--block", blocks,
                  "Blocks to show, e.g. layers.0.blocks.1 (default: the last of each stage)")
       ->delimiter(',')

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/nearest.h"
 #include "train/recipe_keys.h"
+#include "weights/source.h"
 
 namespace spatialmamba::train {
 namespace {
@@ -131,7 +132,8 @@ YAML::Node parse_yaml(const std::string& text, const std::string& source) {
   try {
     return YAML::Load(text);
   } catch (const YAML::Exception& error) {
-    fail_usage("{}: not valid YAML: {}", source, error.what());
+    fail_usage("{}: not valid YAML in line {}, column {}: {}", source, error.mark.line + 1,
+               error.mark.column + 1, printable(error.msg));
   }
 }
 

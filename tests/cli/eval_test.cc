@@ -128,6 +128,9 @@ TEST_F(EvalTest, VisualizeDrawsStatesAndKernels) {
   auto unknown = states;
   unknown.insert(unknown.end(), {"--block", "layers.9.blocks.0"});
   expect_refusal(unknown, 2, {"layers.9.blocks.0", "layers.0.blocks.0"});
+  expect_refusal({"visualize"}, 2, {"one of states, kernels"});
+  expect_refusal({"visualize", "nothing"}, 2, {"one of states, kernels", "'nothing'"});
+  expect_refusal({"visualize", "states", "--chanels", "0"}, 2, {"did you mean '--channels'?"});
   auto channel = states;
   channel.insert(channel.end(), {"--channels", "100000"});
   expect_refusal(channel, 2, {"100000"});
@@ -136,7 +139,7 @@ TEST_F(EvalTest, VisualizeDrawsStatesAndKernels) {
   ASSERT_EQ(
       run_program({"visualize", "kernels", "--weights", nano_weights().string(), "--out", kernels}).code, 0);
   EXPECT_GT(image::read_image(kernels).width, 600);
-  expect_refusal({"visualize", "kernels", "--weights", nano_weights().string(), "--out", "kernels.gif"}, 1,
+  expect_refusal({"visualize", "kernels", "--weights", nano_weights().string(), "--out", "kernels.gif"}, 2,
                  {"kernels.gif"});
 }
 

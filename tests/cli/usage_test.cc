@@ -53,12 +53,16 @@ TEST(Usage, MistypedWordsAreAnsweredWithTheNearest) {
   expect_refusal({}, 2, {"a verb is needed"});
   expect_refusal({"--nonsense"}, 2, {"--nonsense"});
   expect_refusal({std::string(5000, 'x')}, 2, {"unknown verb"});
+  expect_refusal({"convert", "", "out.pth"}, 2, {"word 2", "empty"});
 }
 
 TEST(Usage, ValuesThatMeanNothingAreRefused) {
   expect_refusal({"info", "--variant", "huge"}, 2, {"huge", "tiny", "small", "base"});
   for (const char* size : {"0", "-3", "12x", "x12", "1x2x3", "abc", "1e3", "999999999999999999999"}) {
     expect_refusal({"info", "--variant", "tiny", "--size", size}, 2, {"size", size});
+  }
+  for (const char* classes : {"0", "-1"}) {
+    expect_refusal({"info", "--variant", "tiny", "--num-classes", classes}, 2, {"above 0", classes});
   }
 }
 

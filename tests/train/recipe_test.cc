@@ -3,12 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "base/file.h"
 #include "spatialmamba/architecture.h"
 #include "spatialmamba/error.h"
 #include "support/golden.h"
+#include "support/message_of.h"
+#include "support/temporary_folder.h"
 #include "train/csv_table.h"
 #include "train/plan.h"
 #include "train/recipe_keys.h"
@@ -18,16 +22,9 @@ namespace {
 
 using testing::HasSubstr;
 
-/// The message of the UsageError that `work` throws.
-template <typename Work>
-std::string refusal(const Work& work) {
-  try {
-    work();
-  } catch (const UsageError& error) {
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {};
+template <typename Action>
+std::string refusal(const Action& action) {
+  return test::message_of<UsageError>(action);
 }
 
 std::string refusal_of(const std::string& text) {
@@ -87,7 +84,8 @@ TEST(Recipe, ValuesAreChecked) {
   EXPECT_THAT(refusal_of("model:\n  variant: huge\n"), HasSubstr("tiny"));
   EXPECT_THAT(refusal_of("train:\n  epochs: 3\n  epochs: 4\n"), HasSubstr("twice"));
   EXPECT_THAT(refusal_of("train: 3\n"), HasSubstr("train"));
-  EXPECT_THAT(refusal_of("train: [3\n"), HasSubstr("YAML"));
+  EXPECT_THAT(refusal_of("train: [3\n"), HasSubstr("not valid YAML in line "));
+  EXPECT_THAT(refusal_of("train: \"\\\x01\"\n"), testing::Not(HasSubstr("\x01")));
   EXPECT_THAT(refusal_of("- 1\n"), HasSubstr("sections"));
 }
 
@@ -102,7 +100,8 @@ TEST(Recipe, ContradictionsAreRefused) {
 }
 
 TEST(Recipe, BaseFilesAreReadFirst) {
-  const std::filesystem::path folder = testing::TempDir() + "recipe_base";
+  const test::TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path();
   write_text(folder / "a.yaml", "train:\n  epochs: 7\n  batch: 9\n");
   write_text(folder / "b.yaml", "base: a.yaml\ntrain:\n  batch: 10\n");
   write_text(folder / "loop.yaml", "base: loop.yaml\n");
@@ -129,26 +128,29 @@ TEST(Recipe, ImagenetRecipesHoldTheReferencesValues) {
     const Recipe r = read_recipe(test::project_folder() / ("configs/imagenet_" + variant + ".yaml"));
     const Plan plan = make_plan(r, std::vector<std::string>(1000, "class"), 1281167);
     EXPECT_EQ(r.model.variant, variant);
-    EXPECT_EQ(plan.architecture.drop_path_rate, config["MODEL.DROP_PATH_RATE"]);
-    EXPECT_EQ(plan.architecture.mesa, config["TRAIN.MESA"]);
-    EXPECT_EQ(r.data.size.front(), config["DATA.IMG_SIZE"]);
+    const std::map<std::string, double> ours = {
+        {"MODEL.DROP_PATH_RATE", plan.architecture.drop_path_rate},
+        {"TRAIN.MESA", plan.architecture.mesa},
+        {"DATA.IMG_SIZE", static_cast<double>(r.data.size.front())},
+        {"DATA.BATCH_SIZE", static_cast<double>(r.train.batch)},
+        {"TRAIN.EPOCHS", static_cast<double>(r.train.epochs)},
+        {"TRAIN.WARMUP_EPOCHS", r.optimizer.warmup_epochs},
+        {"TRAIN.BASE_LR", r.optimizer.rate},
+        {"TRAIN.WARMUP_LR", r.optimizer.warmup_rate},
+        {"TRAIN.MIN_LR", r.optimizer.minimum_rate},
+        {"TRAIN.WEIGHT_DECAY", r.optimizer.weight_decay},
+        {"TRAIN.OPTIMIZER.EPS", r.optimizer.epsilon},
+        {"TRAIN.CLIP_GRAD", r.train.clip_norm},
+        {"MODEL.LABEL_SMOOTHING", r.augment.label_smoothing},
+        {"AUG.MIXUP", r.augment.mixup},
+        {"AUG.CUTMIX", r.augment.cutmix},
+        {"AUG.MIXUP_PROB", r.augment.mix_probability},
+        {"AUG.MIXUP_SWITCH_PROB", r.augment.cutmix_share},
+        {"AUG.REPROB", r.augment.erasing},
+    };
+    for (const auto& [key, value] : ours) EXPECT_EQ(value, config[key]) << key;
     EXPECT_EQ(r.data.interpolation, config["DATA.INTERPOLATION"]);
-    EXPECT_EQ(r.train.batch, config["DATA.BATCH_SIZE"]);
-    EXPECT_EQ(r.train.epochs, config["TRAIN.EPOCHS"]);
-    EXPECT_EQ(r.optimizer.warmup_epochs, config["TRAIN.WARMUP_EPOCHS"]);
-    EXPECT_EQ(r.optimizer.rate, config["TRAIN.BASE_LR"]);
-    EXPECT_EQ(r.optimizer.warmup_rate, config["TRAIN.WARMUP_LR"]);
-    EXPECT_EQ(r.optimizer.minimum_rate, config["TRAIN.MIN_LR"]);
-    EXPECT_EQ(r.optimizer.weight_decay, config["TRAIN.WEIGHT_DECAY"]);
     EXPECT_EQ(r.optimizer.betas, config["TRAIN.OPTIMIZER.BETAS"].get<std::vector<double>>());
-    EXPECT_EQ(r.optimizer.epsilon, config["TRAIN.OPTIMIZER.EPS"]);
-    EXPECT_EQ(r.train.clip_norm, config["TRAIN.CLIP_GRAD"]);
-    EXPECT_EQ(r.augment.label_smoothing, config["MODEL.LABEL_SMOOTHING"]);
-    EXPECT_EQ(r.augment.mixup, config["AUG.MIXUP"]);
-    EXPECT_EQ(r.augment.cutmix, config["AUG.CUTMIX"]);
-    EXPECT_EQ(r.augment.mix_probability, config["AUG.MIXUP_PROB"]);
-    EXPECT_EQ(r.augment.cutmix_share, config["AUG.MIXUP_SWITCH_PROB"]);
-    EXPECT_EQ(r.augment.erasing, config["AUG.REPROB"]);
   }
 }
 
