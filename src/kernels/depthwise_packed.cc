@@ -60,7 +60,7 @@ template <class D, typename T>
 HWY_INLINE void pack_image(D d, const DepthwiseInput<T>& in, std::int64_t image, std::int64_t c,
                            PackedPlane<T>& x) {
   const T* from = in.x + image * in.height * in.width * in.x_stride + c;
-  pack_plane(d, from, in.x_stride, x, Border::zero, [](std::int64_t, auto v) HWY_ATTR { return v; });
+  pack_plane(d, from, in.x_stride, x, Border::zero);
 }
 
 template <typename T>
@@ -91,8 +91,7 @@ template <class D, typename T>
 HWY_INLINE void pack_gradient(D d, const DepthwiseInput<T>& in, const T* dy, std::int64_t c,
                               DepthwiseScratch<T>& scratch) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  pack_plane(d, dy, in.channels, scratch.gradient, Border::zero,
-             [](std::int64_t, auto v) HWY_ATTR { return v; });
+  pack_plane(d, dy, in.channels, scratch.gradient, Border::zero);
   if (in.activation == Activation::none) return;
   const auto bias = load_or_zero(d, in.bias, c);
   for (std::int64_t row = 0; row < in.height; ++row) {

@@ -77,7 +77,7 @@ template <class D, typename T>
 HWY_INLINE void pack_states(D d, const SasfInput<T>& in, std::int64_t image, std::int64_t c,
                             PackedPlane<T>& states) {
   const T* h = in.h + image * in.height * in.width * in.channels + c;
-  pack_plane(d, h, in.channels, states, Border::replicate, [](std::int64_t, auto v) HWY_ATTR { return v; });
+  pack_plane(d, h, in.channels, states, Border::replicate);
 }
 
 template <typename T>

@@ -57,6 +57,11 @@ HWY_INLINE void pack_plane(D d, const T* from, std::int64_t stride, PackedPlane<
   }
 }
 
+template <class D, typename T>
+HWY_INLINE void pack_plane(D d, const T* from, std::int64_t stride, PackedPlane<T>& plane, Border border) {
+  pack_plane(d, from, stride, plane, border, [](std::int64_t, auto v) HWY_ATTR { return v; });
+}
+
 /// Adds left · in[x - kDilation] + centre · in[x] + right · in[x + kDilation]; `in` is the block's first
 /// pixel.
 template <int kDilation, class D, typename T>
