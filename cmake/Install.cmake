@@ -6,7 +6,7 @@ include(GNUInstallDirs)
 configure_file("${PROJECT_SOURCE_DIR}/cmake/version.h.in"
                "${PROJECT_BINARY_DIR}/include/spatialmamba/version.h" @ONLY)
 
-set(core_modules base kernels model weights engine image detection)
+set(core_modules base kernels model weights engine image detection metrics classifier capi)
 set(core_objects "")
 foreach(module IN LISTS core_modules)
   if(TARGET spatialmamba_${module})
@@ -38,6 +38,16 @@ install(FILES
   "${PROJECT_BINARY_DIR}/SpatialMambaConfig.cmake" "${PROJECT_BINARY_DIR}/SpatialMambaConfigVersion.cmake"
   DESTINATION "${package_folder}")
 install(TARGETS spatialmamba_library EXPORT SpatialMambaTargets)
+
+# The C interface for other languages, all in one: libspatialmamba_c.so shows the functions of c_api.h alone.
+add_library(spatialmamba_c SHARED ${core_objects})
+set_target_properties(spatialmamba_c PROPERTIES LINKER_LANGUAGE CXX
+  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+  LINK_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/c_api.map")
+target_link_options(spatialmamba_c PRIVATE "-Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/c_api.map")
+target_link_libraries(spatialmamba_c PRIVATE
+  fmt::fmt Threads::Threads ZLIB::ZLIB JPEG::JPEG PNG::PNG PkgConfig::HWY spatialmamba_options)
+install(TARGETS spatialmamba_c)
 install(EXPORT SpatialMambaTargets NAMESPACE SpatialMamba:: DESTINATION "${package_folder}")
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/spatialmamba" "${PROJECT_BINARY_DIR}/include/spatialmamba"
         DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.h")

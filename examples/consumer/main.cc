@@ -1,22 +1,23 @@
-// Opens a weights file, says what model it holds and what that costs.
-#include <spatialmamba/architecture.h>
+// Classifies a picture with a weights file.
+#include <spatialmamba/classifier.h>
 #include <spatialmamba/version.h>
-#include <spatialmamba/weights.h>
 
 #include <iostream>
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::cerr << "usage: consumer WEIGHTS\n";
+  if (argc != 3) {
+    std::cerr << "usage: consumer WEIGHTS PICTURE\n";
     return 2;
   }
   try {
-    const spatialmamba::Weights weights = spatialmamba::read_weights(argv[1]);
-    const spatialmamba::Architecture model = spatialmamba::infer_architecture(weights.tensors);
+    const spatialmamba::Model model = spatialmamba::Model::load(argv[1]);
+    spatialmamba::Classifier classifier(model);
     std::cout << "version " << spatialmamba::kVersion << '\n'
-              << "model " << model.variant << ", " << model.num_classes << " classes\n"
-              << "parameters " << spatialmamba::count_parameters(model) << '\n'
-              << "flops " << spatialmamba::count_flops(model, 224, 224) << '\n';
+              << "model " << model.architecture().variant << ", " << model.architecture().num_classes
+              << " classes\n";
+    for (const auto& guess : classifier.classify(argv[2])) {
+      std::cout << guess.index << ' ' << guess.probability << ' ' << guess.name << '\n';
+    }
   } catch (const spatialmamba::Error& error) {
     std::cerr << error.what() << '\n';
     return 1;

@@ -57,18 +57,21 @@ struct Loaded {
 };
 
 Shape parse_shape(const std::string& text, std::int64_t channels) {
+  constexpr std::int64_t kMostValues = std::int64_t{1} << 33;
   Shape shape;
+  std::int64_t values = 1;
   const char* at = text.data();
   const char* const end = text.data() + text.size();
   while (at < end) {
     std::int64_t size = 0;
     const auto [next, error] = std::from_chars(at, end, size);
-    if (error != std::errc() || size < 1 || (next != end && *next != 'x')) break;
+    if (error != std::errc() || size < 1 || size > kMostValues / values) break;
+    if (next != end && (*next != 'x' || next + 1 == end)) break;
+    values *= size;
     shape.push_back(size);
     at = next == end ? end : next + 1;
   }
-  constexpr std::int64_t kMostValues = std::int64_t{1} << 33;
-  if (at != end || shape.size() != 4 || shape[1] != channels || element_count(shape) > kMostValues) {
+  if (at != end || shape.size() != 4 || shape[1] != channels) {
     fail_usage("--shape '{}': expected BATCHx{}xHEIGHTxWIDTH such as 1x{}x224x224", text, channels, channels);
   }
   return shape;
@@ -86,12 +89,13 @@ Input random_input(const Shape& shape, std::uint64_t seed) {
 Input read_input(const std::filesystem::path& path, std::int64_t channels) {
   const Weights file = read_safetensors(path);
   const Tensor* images = file.tensors.find("input");
-  if (images == nullptr || images->shape().size() != 4 || images->shape()[1] != channels ||
-      images->numel() == 0) {
-    fail("{}: expected a tensor 'input' of shape [N, {}, H, W]", path.string(), channels);
+  if (images == nullptr || images->dtype() != DType::f32 || images->shape().size() != 4 ||
+      images->shape()[1] != channels || images->numel() == 0) {
+    fail("{}: expected a tensor 'input' of type F32 and shape [N, {}, H, W]", path.string(), channels);
   }
   Input input{.shape = images->shape(), .pixels = images->values<float>(), .expected = {}};
   if (const Tensor* logits = file.tensors.find("logits"); logits != nullptr) {
+    if (logits->dtype() != DType::f32) fail("{}: expected 'logits' of type F32", path.string());
     input.expected = logits->values<float>();
   }
   return input;

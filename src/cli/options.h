@@ -6,14 +6,14 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "image/size.h"
+
 /// Options that several verbs share, each stated once.
 namespace spatialmamba::cli {
 
 /// Height and width of the network's input.
-struct ImageSize {
-  std::int64_t height = 0;
-  std::int64_t width = 0;
-};
+using image::ImageSize;
+using image::parse_size;
 
 enum class Precision { fp32, bf16, fp64 };
 
@@ -34,9 +34,6 @@ CLI::Option* add_batch(CLI::App& app, std::int64_t& batch);
 CLI::Validator above_zero();
 /// For pictures that are written: the ending decides the format, and a wrong one shows before the work.
 CLI::Validator picture_name();
-
-/// "224" or "224x320" (height first). Throws UsageError.
-ImageSize parse_size(const std::string& text);
 
 /// One JSON document on standard output.
 void print_json(const nlohmann::ordered_json& json);

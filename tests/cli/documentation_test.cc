@@ -65,6 +65,11 @@ TEST(Documentation, ShowsTheJsonOfInfo) {
   check("info", {"info", "--variant", "tiny", "--size", "224", "--layers", "--json"});
 }
 
+TEST(Documentation, ShowsTheJsonOfBench) {
+  check("bench", {"bench", "--weights", nano_weights().string(), "--shape", "1x3x32x32", "--seconds", "0",
+                  "--runs", "1", "--threads", "1", "--layers", "--json"});
+}
+
 TEST(Documentation, ShowsTheJsonOfPredict) {
   const TemporaryFolder folder;
   check("predict", {"predict", "--weights", nano_weights().string(), "--size", "64", "--json", "--out",

@@ -9,6 +9,9 @@
 
 namespace spatialmamba::test {
 
+/// Whether the built program has LibTorch and OpenCV in it.
+inline constexpr bool kWithTraining = SPATIALMAMBA_WITH_TRAINING;
+
 /// What a run of the built program left.
 struct Outcome {
   int code = 0;
