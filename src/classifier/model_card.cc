@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/error.h"
 #include "classifier/card_parts.h"
@@ -15,15 +16,43 @@ namespace {
 
 using Metadata = std::map<std::string, std::string>;
 
+/// ImageNet's for as many classes.
+std::vector<std::string> built_in_names(std::int64_t classes) {
+  const auto imagenet = imagenet_classes();
+  if (classes != std::ssize(imagenet)) return {};
+  return {imagenet.begin(), imagenet.end()};
+}
+
+InputTransform transform_of(const Metadata& metadata, const std::string& source) {
+  InputTransform transform;
+  with_metadata(metadata, source, "size", [&](const std::string& text) {
+    const auto [height, width] = image::parse_size(text);
+    transform.height = height;
+    transform.width = width;
+  });
+  with_metadata(metadata, source, "mean",
+                [&](const std::string& text) { transform.mean = three_numbers(text); });
+  with_metadata(metadata, source, "std",
+                [&](const std::string& text) { transform.std = three_numbers(text); });
+  with_metadata(metadata, source, "crop",
+                [&](const std::string& text) { nlohmann::json::parse(text).get_to(transform.crop); });
+  with_metadata(metadata, source, "interpolation", [&](const std::string& text) {
+    image::filter_from_name(text);
+    transform.interpolation = text;
+  });
+  return transform;
+}
+
+}  // namespace
+
 std::array<float, 3> three_numbers(const std::string& text) {
   const auto values = nlohmann::json::parse(text).get<std::vector<float>>();
   if (values.size() != 1 && values.size() != 3) fail("expected 1 or 3 numbers, found {}", values.size());
   return {values.front(), values[values.size() / 2], values.back()};
 }
 
-/// One entry of the metadata; a value that cannot be read is the file's fault.
-template <typename Use>
-void with_entry(const Metadata& metadata, const std::string& source, const char* key, const Use& use) {
+void with_metadata(const Metadata& metadata, const std::string& source, const char* key,
+                   const std::function<void(const std::string&)>& use) {
   const auto entry = metadata.find(key);
   if (entry == metadata.end()) return;
   try {
@@ -35,41 +64,21 @@ void with_entry(const Metadata& metadata, const std::string& source, const char*
   }
 }
 
-void name_classes(std::int64_t classes, const Metadata& metadata, const std::string& source,
-                  ModelCard& card) {
-  card.named = true;
-  with_entry(metadata, source, "classes",
-             [&](const std::string& text) { nlohmann::json::parse(text).get_to(card.classes); });
-  if (!card.classes.empty()) return require_class_count(card.classes, classes, source);
-  const auto imagenet = imagenet_classes();
-  if (classes == std::ssize(imagenet)) {
-    card.classes.assign(imagenet.begin(), imagenet.end());
-    return;
+ClassNames class_names(std::int64_t classes, const Metadata& metadata, const std::string& source,
+                       const std::vector<std::string>& built_in) {
+  ClassNames result{.names = {}, .known = true};
+  with_metadata(metadata, source, "classes",
+                [&](const std::string& text) { nlohmann::json::parse(text).get_to(result.names); });
+  if (!result.names.empty()) {
+    require_class_count(result.names, classes, source);
+  } else if (!built_in.empty()) {
+    result.names = built_in;
+  } else {
+    result.known = false;
+    for (std::int64_t i = 0; i < classes; ++i) result.names.push_back(fmt::format("class {}", i));
   }
-  card.named = false;
-  for (std::int64_t i = 0; i < classes; ++i) card.classes.push_back(fmt::format("class {}", i));
+  return result;
 }
-
-InputTransform transform_of(const Metadata& metadata, const std::string& source) {
-  InputTransform transform;
-  with_entry(metadata, source, "size", [&](const std::string& text) {
-    const auto [height, width] = image::parse_size(text);
-    transform.height = height;
-    transform.width = width;
-  });
-  with_entry(metadata, source, "mean",
-             [&](const std::string& text) { transform.mean = three_numbers(text); });
-  with_entry(metadata, source, "std", [&](const std::string& text) { transform.std = three_numbers(text); });
-  with_entry(metadata, source, "crop",
-             [&](const std::string& text) { nlohmann::json::parse(text).get_to(transform.crop); });
-  with_entry(metadata, source, "interpolation", [&](const std::string& text) {
-    image::filter_from_name(text);
-    transform.interpolation = text;
-  });
-  return transform;
-}
-
-}  // namespace
 
 void require_class_count(const std::vector<std::string>& names, std::int64_t classes,
                          const std::string& source) {
@@ -91,7 +100,10 @@ ModelCard model_card(const Architecture& architecture, const Metadata& metadata,
     fail("{}: {}", source, error.what());
   }
   if (overrides.classes.empty()) {
-    name_classes(architecture.num_classes, metadata, source, card);
+    ClassNames names =
+        class_names(architecture.num_classes, metadata, source, built_in_names(architecture.num_classes));
+    card.classes = std::move(names.names);
+    card.named = names.known;
   } else {
     require_class_count(overrides.classes, architecture.num_classes, "the caller's list");
     card.classes = overrides.classes;

@@ -10,6 +10,8 @@
 #include "cli/evaluation.h"
 #include "cli/model_card.h"
 #include "cli/network.h"
+#include "cli/segmentation.h"
+#include "cli/task.h"
 #include "cli/verbs.h"
 #include "train/evaluate.h"
 
@@ -19,6 +21,8 @@ namespace {
 struct Options {
   NetworkOptions network;
   CardOptions card;
+  std::string task;
+  SegmentationOptions segmentation;
   std::int64_t batch = 32;
   bool strict = false;
   std::filesystem::path data;
@@ -154,11 +158,19 @@ Run add_eval(CLI::App& app) {
   add_data(app, options->data)->required();
   add_card(app, options->card);
   add_batch(app, options->batch);
-  app.add_option("-o,--out", options->out, "Write eval.json, confusion.csv, confusion.png and grid.png there")
-      ->type_name("FOLDER");
+  app.add_option("-o,--out", options->out, "Write eval.json and pictures there")->type_name("FOLDER");
   app.add_flag("--strict", options->strict, "Stop at the first broken picture instead of leaving it out");
+  add_task(app, options->task);
+  add_segmentation(app, options->segmentation);
   add_json(app, options->json);
-  return [options] { eval(*options); };
+  return [options] {
+    if (task_of(options->network.weights, options->network.ema, options->task) == Task::segmentation) {
+      eval_segmentation({options->network, options->card, options->segmentation, options->data, options->out,
+                         options->strict, options->json});
+    } else {
+      eval(*options);
+    }
+  };
 }
 
 }  // namespace spatialmamba::cli

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "cli/network.h"
+#include "cli/segmentation.h"
+#include "cli/task.h"
 #include "cli/verbs.h"
 #include "spatialmamba/weights.h"
 
@@ -16,6 +18,7 @@ struct Options {
   NetworkOptions network;
   std::filesystem::path input;
   std::filesystem::path output;
+  std::string task;
   bool all = false;
   bool json = false;
 };
@@ -54,6 +57,16 @@ void forward(const Options& options) {
   print_report(options, result.tensors);
 }
 
+void forward_segmentation(const Options& options) {
+  const SegmentationNetwork network = SegmentationNetwork::open(options.network);
+  const Tensor input = read_input(options.input, network.architecture().backbone.in_channels);
+  Weights result;
+  result.tensors = network.maps(input);
+  result.metadata["variant"] = network.architecture().backbone.variant;
+  write_safetensors(options.output, result);
+  print_report(options, result.tensors);
+}
+
 }  // namespace
 
 Run add_forward(CLI::App& app) {
@@ -67,8 +80,15 @@ Run add_forward(CLI::App& app) {
       ->type_name("FILE");
   add_backend(app, options->network);
   app.add_flag("--all", options->all, "Also every block and the last norm");
+  add_task(app, options->task);
   add_json(app, options->json);
-  return [options] { forward(*options); };
+  return [options] {
+    if (task_of(options->network.weights, options->network.ema, options->task) == Task::segmentation) {
+      forward_segmentation(*options);
+    } else {
+      forward(*options);
+    }
+  };
 }
 
 }  // namespace spatialmamba::cli

@@ -7,20 +7,24 @@
 
 #include "base/error.h"
 #include "cli/options.h"
+#include "cli/task.h"
 #include "cli/verbs.h"
 #include "spatialmamba/architecture.h"
+#include "spatialmamba/segmentor.h"
 #include "spatialmamba/weights.h"
 
 namespace spatialmamba::cli {
 namespace {
 
-constexpr std::int64_t kDefaultSide = 224;
+constexpr ImageSize kDefaultSize{224, 224};
+constexpr ImageSize kDefaultSegmentationSize{512, 2048};
 constexpr std::int64_t kFloatBytes = 4;
 
 struct Options {
   std::filesystem::path weights;
   bool ema = false;
   std::string variant;
+  std::string task;
   std::int64_t num_classes = 0;  ///< 0: as the variant or the file has it
   ImageSize size;
   bool layers = false;
@@ -29,8 +33,10 @@ struct Options {
 
 /// What is shown: a model, and where it came from a file what that says about itself.
 struct Subject {
-  Architecture architecture;
-  ImageSize size{kDefaultSide, kDefaultSide};
+  Task task = Task::classification;
+  Architecture architecture;        ///< of a segmentor: its backbone
+  SegmentorArchitecture segmentor;  ///< of a segmentor
+  ImageSize size = kDefaultSize;
   std::map<std::string, std::string> metadata;
   WeightsMismatch mismatch;
   std::int64_t file_bytes = 0;  ///< of all tensors in the file
@@ -48,15 +54,39 @@ struct Summary {
   std::int64_t largest_activation_bytes = 0;  ///< output of the largest one
 };
 
+void take_segmentor(Subject& subject, const SegmentorArchitecture& segmentor) {
+  subject.segmentor = segmentor;
+  subject.architecture = segmentor.backbone;
+  subject.architecture.num_classes = segmentor.num_classes;
+  subject.size = kDefaultSegmentationSize;
+}
+
+std::vector<TensorSpec> specs_of(const Subject& subject) {
+  return subject.task == Task::segmentation ? tensor_specs(subject.segmentor)
+                                            : tensor_specs(subject.architecture);
+}
+
+std::vector<LayerCost> layers_of(const Subject& subject) {
+  const auto [height, width] = subject.size;
+  return subject.task == Task::segmentation ? layer_costs(subject.segmentor, height, width)
+                                            : layer_costs(subject.architecture, height, width);
+}
+
 Subject subject_from_file(const Options& options) {
   const Weights weights = read_weights(options.weights, options.ema ? "model_ema" : "");
   Subject subject;
+  subject.task = infer_task(weights.tensors);
   try {
-    subject.architecture = infer_architecture(weights.tensors);
+    if (subject.task == Task::segmentation) {
+      take_segmentor(subject, infer_segmentor(weights.tensors));
+      subject.mismatch = compare(subject.segmentor, weights.tensors);
+    } else {
+      subject.architecture = infer_architecture(weights.tensors);
+      subject.mismatch = compare(subject.architecture, weights.tensors);
+    }
   } catch (const Error& error) {
     fail("{}: {}", options.weights.string(), error.what());
   }
-  subject.mismatch = compare(subject.architecture, weights.tensors);
   subject.metadata = weights.metadata;
   for (const auto& [name, tensor] : weights.tensors)
     subject.file_bytes += static_cast<std::int64_t>(tensor.bytes());
@@ -71,19 +101,25 @@ Subject subject_of(const Options& options) {
                fmt::join(variant_names(), ", "));
   }
   Subject subject;
-  if (options.weights.empty()) {
+  if (options.weights.empty() && options.task == name_of(Task::segmentation)) {
+    subject.task = Task::segmentation;
+    take_segmentor(subject, segmentor_of(options.variant));
+  } else if (options.weights.empty()) {
     subject.architecture = architecture_of(options.variant);
   } else {
     subject = subject_from_file(options);
   }
-  if (options.num_classes > 0) subject.architecture.num_classes = options.num_classes;
+  if (options.num_classes > 0) {
+    subject.architecture.num_classes = options.num_classes;
+    subject.segmentor.num_classes = options.num_classes;
+  }
   if (options.size.height > 0) subject.size = options.size;
   return subject;
 }
 
 Summary summarise(const Subject& subject) {
   Summary summary;
-  summary.layers = layer_costs(subject.architecture, subject.size.height, subject.size.width);
+  summary.layers = layers_of(subject);
   for (const LayerCost& layer : summary.layers) {
     const std::int64_t bytes = element_count(layer.output) * kFloatBytes;
     summary.flops += layer.flops;
@@ -91,7 +127,7 @@ Summary summarise(const Subject& subject) {
     summary.activation_bytes += bytes;
     summary.largest_activation_bytes = std::max(summary.largest_activation_bytes, bytes);
   }
-  for (const TensorSpec& spec : tensor_specs(subject.architecture)) {
+  for (const TensorSpec& spec : specs_of(subject)) {
     const std::int64_t elements = element_count(spec.shape);
     (spec.trainable ? summary.parameters : summary.buffers) += elements;
     summary.parameter_tensors += spec.trainable ? 1 : 0;
@@ -115,7 +151,8 @@ nlohmann::ordered_json layers_as_json(const std::vector<LayerCost>& layers) {
 
 nlohmann::ordered_json as_json(const Subject& subject, const Summary& summary, bool layers) {
   const Architecture& architecture = subject.architecture;
-  nlohmann::ordered_json json{{"variant", architecture.variant},
+  nlohmann::ordered_json json{{"task", name_of(subject.task)},
+                              {"variant", architecture.variant},
                               {"dims", architecture.dims},
                               {"depths", architecture.depths},
                               {"in_channels", architecture.in_channels},
@@ -168,6 +205,7 @@ void print_layers(const Summary& summary) {
 
 void print_table(const Subject& subject, const Summary& summary) {
   const Architecture& architecture = subject.architecture;
+  fmt::print("task         {}\n", name_of(subject.task));
   fmt::print("model        {} (dims {}; depths {})\n", architecture.variant,
              fmt::join(architecture.dims, ", "), fmt::join(architecture.depths, ", "));
   fmt::print("input        {} channels, {} x {} pixels\n", architecture.in_channels, subject.size.height,
@@ -210,6 +248,7 @@ Run add_info(CLI::App& app) {
   app.add_option("--variant", options->variant,
                  fmt::format("A built-in model instead of a file: {}", fmt::join(variant_names(), ", ")))
       ->type_name("NAME");
+  add_task(app, options->task);
   app.add_option("--num-classes", options->num_classes, "Count with a head of so many classes")
       ->check(above_zero())
       ->type_name("N");

@@ -12,7 +12,6 @@
 #include "model/initialise.h"
 
 namespace spatialmamba::cli {
-namespace {
 
 void check_choice(const NetworkOptions& options) {
   if (options.weights.empty() == options.variant.empty()) {
@@ -22,6 +21,8 @@ void check_choice(const NetworkOptions& options) {
     fail_usage("--variant and --untrained go together: a variant alone has no trained weights");
   }
 }
+
+namespace {
 
 /// What fits the model, and initial weights for the rest.
 Weights completed(Weights weights, const std::string& source, std::uint64_t seed) {

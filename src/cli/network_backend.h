@@ -5,6 +5,9 @@
 
 namespace spatialmamba::cli {
 
+/// Throws UsageError unless either weights or an untrained variant are asked for.
+void check_choice(const NetworkOptions& options);
+
 /// One backend's network. Its functions are those of Network.
 class NetworkBackend {
  public:

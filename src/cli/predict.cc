@@ -10,6 +10,8 @@
 #include "cli/inputs.h"
 #include "cli/model_card.h"
 #include "cli/network.h"
+#include "cli/segmentation.h"
+#include "cli/task.h"
 #include "cli/verbs.h"
 #include "draw/annotate.h"
 #include "image/codec.h"
@@ -21,6 +23,8 @@ namespace {
 struct Options {
   NetworkOptions network;
   CardOptions card;
+  std::string task;
+  SegmentationOptions segmentation;
   std::vector<std::string> pictures;
   std::filesystem::path out;
   std::int64_t top = 5;
@@ -186,8 +190,17 @@ Run add_predict(CLI::App& app) {
       ->type_name("PATH");
   app.add_flag("--ignore-orientation", options->ignore_orientation,
                "Take the pixels as stored, not upright as EXIF says");
+  add_task(app, options->task);
+  add_segmentation(app, options->segmentation);
   add_json(app, options->json);
-  return [options] { predict(*options); };
+  return [options] {
+    if (task_of(options->network.weights, options->network.ema, options->task) == Task::segmentation) {
+      predict_segmentation({options->network, options->card, options->segmentation, options->pictures,
+                            options->out, options->ignore_orientation, options->json});
+    } else {
+      predict(*options);
+    }
+  };
 }
 
 }  // namespace spatialmamba::cli

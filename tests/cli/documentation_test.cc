@@ -88,6 +88,22 @@ TEST(Documentation, ShowsTheJsonOfEval) {
                  folder.path().string()});
 }
 
+TEST(Documentation, ShowsTheJsonOfSegmentation) {
+  const TemporaryFolder folder;
+  const std::string weights = golden("segmentation/nano/checkpoint.pth").string();
+  const auto pictures = golden_files("segmentation/toy/images/validation", ".png");
+  check("predict-segmentation", {"predict", "--weights", weights, "--fit", "64x64", "--json", "--out",
+                                 folder.path().string(), pictures.front().string()});
+  const std::filesystem::path toy = folder.path() / "toy";
+  std::filesystem::copy(golden("segmentation/toy"), toy, std::filesystem::copy_options::recursive);
+  std::string names;
+  const auto classes = read_weights(weights).tensors.at("decode_head.conv_seg.bias").numel();
+  for (std::int64_t i = 0; i < classes; ++i) names += std::to_string(i) + "\n";
+  write_text(toy / "classes.txt", names);
+  check("eval-segmentation", {"eval", "--weights", weights, "--fit", "64x64", "--classes",
+                              (toy / "classes.txt").string(), "--json", "--data", toy.string()});
+}
+
 TEST(Documentation, ShowsTheJsonOfForward) {
   const TemporaryFolder folder;
   Weights file;
