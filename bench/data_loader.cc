@@ -1,16 +1,22 @@
 // Decoding and augmenting photographs, in pictures per second and core (processor time, so that other work on
 // the machine does not count):
-//   bench_data_loader [--benchmark_filter=...]
-// The photographs are those of the golden data, enlarged to ImageNet's usual 500 x 375 and written as JPEG.
+//   bench_data_loader [--photographs=FOLDER] [--benchmark_filter=...]
+// Without a folder of JPEGs the photographs are those of the golden data, enlarged to ImageNet's usual 500 x
+// 375 and written as JPEG.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/file.h"
 #include "data/augment.h"
 #include "data/loader.h"
+#include "data/rand_augment.h"
 #include "image/codec.h"
 #include "image/resize.h"
 #include "image/transform.h"
@@ -19,6 +25,14 @@ namespace spatialmamba {
 namespace {
 
 using Files = std::vector<std::vector<std::byte>>;
+
+/// Whatever the folder holds, as it is.
+Files read_photographs(const std::filesystem::path& folder) {
+  Files files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    files.push_back(read_file(entry.path()));
+  return files;
+}
 
 /// JPEGs as cameras write them.
 Files make_photographs() {
@@ -34,8 +48,9 @@ Files make_photographs() {
   return files;
 }
 
-const Files& photographs() {
-  static const Files files = make_photographs();
+/// Set once, before the first benchmark.
+Files& photographs() {
+  static Files files;
   return files;
 }
 
@@ -51,9 +66,17 @@ void decode_only(benchmark::State& state) {
 }
 BENCHMARK(decode_only);
 
-/// Random resized crop to 224, flip, normalise.
+/// What the paper's recipe does to a training image.
+data::TrainTransform paper_transform() {
+  data::TrainTransform transform;
+  transform.rand_augment.layers = 2;
+  transform.erasing.probability = 0.25;
+  return transform;
+}
+
+/// Decoding and all of it.
 void decode_and_augment(benchmark::State& state) {
-  const data::TrainTransform transform;
+  const data::TrainTransform transform = paper_transform();
   std::vector<float> out(transform.format.values());
   std::int64_t index = 0;
   for (auto _ : state) {
@@ -66,6 +89,36 @@ void decode_and_augment(benchmark::State& state) {
   count_pictures(state, photographs().size());
 }
 BENCHMARK(decode_and_augment);
+
+void augment_only(benchmark::State& state) {
+  const data::TrainTransform transform = paper_transform();
+  std::vector<image::Image> pictures;
+  for (const auto& file : photographs()) pictures.push_back(image::decode(file, "photograph"));
+  std::vector<float> out(transform.format.values());
+  std::int64_t index = 0;
+  for (auto _ : state) {
+    for (const image::Image& picture : pictures) {
+      Random random = data::sample_random(1, 0, index++);
+      data::apply(transform, picture, random, out);
+      benchmark::DoNotOptimize(out.data());
+    }
+  }
+  count_pictures(state, pictures.size());
+}
+BENCHMARK(augment_only);
+
+/// Each operation of RandAugment alone, at the paper's magnitude, on 224 x 224.
+void rand_augment(benchmark::State& state, const data::AugmentOperation& operation) {
+  const image::Image input =
+      image::resize(image::decode(photographs().front(), "photograph"), 224, 224, image::Filter::bicubic);
+  const double argument = operation.argument == nullptr ? 0.0 : operation.argument(9.0, false);
+  for (auto _ : state) {
+    image::Image picture = input;
+    operation.apply(picture, argument, data::Filling{});
+    benchmark::DoNotOptimize(picture.pixels.data());
+  }
+  count_pictures(state, 1);
+}
 
 void decode_and_evaluate(benchmark::State& state) {
   for (auto _ : state) {
@@ -90,9 +143,8 @@ void load_batches(benchmark::State& state) {
   data::LoaderOptions options;
   options.threads = static_cast<int>(state.range(0));
   options.shuffle = true;
-  photographs();
   for (auto _ : state) {
-    data::Loader loader(dataset, data::sample_transform(data::TrainTransform{}), options);
+    data::Loader loader(dataset, data::sample_transform(paper_transform()), options);
     data::Batch batch;
     while (loader.next(batch)) benchmark::DoNotOptimize(batch.images.data());
     ++options.epoch;
@@ -104,4 +156,19 @@ BENCHMARK(load_batches)->Arg(1)->Arg(2)->MeasureProcessCPUTime()->Unit(benchmark
 }  // namespace
 }  // namespace spatialmamba
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  using namespace spatialmamba;
+  constexpr std::string_view kFolder = "--photographs=";
+  const bool given = argc > 1 && std::string_view(argv[1]).starts_with(kFolder);
+  photographs() = given ? read_photographs(argv[1] + kFolder.size()) : make_photographs();
+  if (given) std::rotate(argv + 1, argv + 2, argv + argc--);
+  for (const data::AugmentOperation& operation : data::augment_operations()) {
+    benchmark::RegisterBenchmark(("rand_augment/" + std::string(operation.name)).c_str(), rand_augment,
+                                 operation);
+  }
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return 0;
+}

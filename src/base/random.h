@@ -52,11 +52,15 @@ class Random {
 
   bool chance(double probability) { return uniform() < probability; }
 
-  /// Standard normal (Box-Muller; the second value is dropped so that the state is all there is).
-  double normal() {
+  /// Two independent standard normals (Box-Muller).
+  std::array<double, 2> normal_pair() {
     const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));
-    return radius * std::cos(2.0 * std::numbers::pi * uniform());
+    const double angle = 2.0 * std::numbers::pi * uniform();
+    return {radius * std::cos(angle), radius * std::sin(angle)};
   }
+
+  /// Standard normal; the second value of the pair is dropped so that the state is all there is.
+  double normal() { return normal_pair()[0]; }
 
   /// Gamma(shape, 1) by Marsaglia and Tsang (2000), shape > 0.
   double gamma(double shape) {

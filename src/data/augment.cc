@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "image/adjust.h"
 
 namespace spatialmamba::data {
 namespace {
@@ -50,14 +51,13 @@ Image cut_out(const TrainTransform& transform, const Image& picture, Random& ran
   return image::resize(picture, box, transform.format.width, transform.format.height, transform.filter);
 }
 
-/// Pillow's Image.blend: in float32, cut off to 8 bits.
-std::uint8_t blend(int degenerate, int value, float factor) {
-  const float mixed = static_cast<float>(degenerate) + factor * static_cast<float>(value - degenerate);
-  return static_cast<std::uint8_t>(std::clamp(mixed, 0.0F, 255.0F));
-}
-
-void blend_with(Image& picture, int degenerate, float factor) {
-  for (std::uint8_t& value : picture.pixels) value = blend(degenerate, value, factor);
+/// What comes from outside of a moved picture: the mean, as timm rounds it.
+Filling filling_of(const TrainTransform& transform) {
+  Filling filling{.filter = transform.filter};
+  std::ranges::transform(transform.format.mean, filling.colour.begin(), [](float mean) {
+    return static_cast<std::uint8_t>(std::clamp(std::nearbyint(255.0 * mean), 0.0, 255.0));
+  });
+  return filling;
 }
 
 void jitter_colour(const ColorJitter& jitter, Image& picture, Random& random) {
@@ -65,14 +65,22 @@ void jitter_colour(const ColorJitter& jitter, Image& picture, Random& random) {
     double strength;
     void (*adjust)(Image&, float);
   };
-  std::array<Step, 3> steps = {{{jitter.brightness, adjust_brightness},
-                                {jitter.contrast, adjust_contrast},
-                                {jitter.saturation, adjust_saturation}}};
+  std::array<Step, 3> steps = {{{jitter.brightness, image::adjust_brightness},
+                                {jitter.contrast, image::adjust_contrast},
+                                {jitter.saturation, image::adjust_saturation}}};
   random.shuffle(std::span<Step>(steps));
   for (const Step& step : steps) {
     if (step.strength <= 0.0) continue;
     step.adjust(picture,
                 static_cast<float>(random.uniform(std::max(0.0, 1.0 - step.strength), 1.0 + step.strength)));
+  }
+}
+
+void fill_with_noise(std::span<float> values, Random& random) {
+  for (std::size_t i = 0; i < values.size(); i += 2) {
+    const auto [first, second] = random.normal_pair();
+    values[i] = static_cast<float>(first);
+    if (i + 1 < values.size()) values[i + 1] = static_cast<float>(second);
   }
 }
 
@@ -91,10 +99,9 @@ void erase_randomly(const RandomErasing& erasing, const image::InputFormat& form
     const std::int64_t left = random.below(format.width - w + 1);
     for (std::int64_t y = top; y < top + h; ++y) {
       const std::int64_t first = (y * format.width + left) * format.channels;
-      for (float& value :
-           out.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(w * format.channels))) {
-        value = static_cast<float>(random.normal());
-      }
+      fill_with_noise(
+          out.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(w * format.channels)),
+          random);
     }
     return;
   }
@@ -112,7 +119,11 @@ void validate(const TrainTransform& transform) {
   const ColorJitter& jitter = transform.color_jitter;
   for (const double strength : {jitter.brightness, jitter.contrast, jitter.saturation}) {
     if (!(strength >= 0.0)) fail_usage("colour jitter {}: expected 0 or more", strength);
+    if (strength > 0.0 && transform.rand_augment.layers > 0) {
+      fail_usage("colour jitter {} beside RandAugment, which takes its place: expected 0", strength);
+    }
   }
+  validate(transform.rand_augment);
   require_probability("probability of random erasing", transform.erasing.probability);
   require_range("area of random erasing", transform.erasing.min_area, transform.erasing.max_area, 0.0);
   require_range("aspect ratio of random erasing", transform.erasing.min_ratio, transform.erasing.max_ratio,
@@ -122,30 +133,13 @@ void validate(const TrainTransform& transform) {
 void apply(const TrainTransform& transform, const Image& picture, Random& random, std::span<float> out) {
   Image sample = image::with_channels(cut_out(transform, picture, random), transform.format.channels);
   if (random.chance(transform.flip_probability)) sample = image::flip_horizontal(sample);
-  jitter_colour(transform.color_jitter, sample, random);
+  if (transform.rand_augment.layers > 0) {
+    apply(transform.rand_augment, filling_of(transform), random, sample);
+  } else {
+    jitter_colour(transform.color_jitter, sample, random);
+  }
   image::normalize(sample, transform.format, out);
   erase_randomly(transform.erasing, transform.format, random, out);
-}
-
-void adjust_brightness(Image& picture, float factor) {
-  blend_with(picture, 0, factor);
-}
-
-void adjust_contrast(Image& picture, float factor) {
-  const Image grey = image::with_channels(picture, 1);
-  std::uint64_t sum = 0;
-  for (const std::uint8_t value : grey.pixels) sum += value;
-  const double mean = static_cast<double>(sum) / static_cast<double>(grey.pixels.size());
-  blend_with(picture, static_cast<int>(mean + 0.5), factor);
-}
-
-void adjust_saturation(Image& picture, float factor) {
-  if (picture.channels == 1) return;
-  const Image grey = image::with_channels(picture, 1);
-  std::uint8_t* pixel = picture.pixels.data();
-  for (const std::uint8_t level : grey.pixels) {
-    for (int c = 0; c < 3; ++c, ++pixel) *pixel = blend(level, *pixel, factor);
-  }
 }
 
 }  // namespace spatialmamba::data

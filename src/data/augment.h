@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/random.h"
+#include "data/rand_augment.h"
 #include "image/image.h"
 #include "image/resize.h"
 #include "image/transform.h"
@@ -42,7 +43,8 @@ enum class CropMode {
   padded,          ///< resize to the input size, pad with black, crop at a random place: for small pictures
 };
 
-/// What a training sample goes through, in this order: crop, flip, colour jitter, normalisation, erasing.
+/// What a training sample goes through, in this order: crop, flip, RandAugment or else colour jitter,
+/// normalisation, erasing.
 struct TrainTransform {
   image::InputFormat format;
   image::Filter filter = image::Filter::bicubic;
@@ -50,6 +52,8 @@ struct TrainTransform {
   RandomResizedCrop resized_crop;
   int padding = 0;
   double flip_probability = 0.5;
+  RandAugment rand_augment;
+  /// Takes the place of RandAugment where that is off, as in timm; both at once are refused.
   ColorJitter color_jitter;
   RandomErasing erasing;
 };
@@ -60,12 +64,6 @@ void validate(const TrainTransform& transform);
 /// One sample into `out` (format.values() floats, HWC); all randomness comes from `random`.
 void apply(const TrainTransform& transform, const image::Image& picture, Random& random,
            std::span<float> out);
-
-/// Pillow's ImageEnhance: 0 gives the degenerate picture (black, uniform grey, greyscale), 1 the picture
-/// itself.
-void adjust_brightness(image::Image& picture, float factor);
-void adjust_contrast(image::Image& picture, float factor);
-void adjust_saturation(image::Image& picture, float factor);
 
 /// The part of a width x height picture to cut out: ten tries of area, then log-ratio, then top, then left;
 /// if none fits, the largest central part of an allowed ratio. `Draws` has uniform(low, high) and below(n),

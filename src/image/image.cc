@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "image/color_passes.h"
 
 namespace spatialmamba::image {
 namespace {
@@ -18,14 +19,17 @@ Image repeat_grey(const Image& grey) {
   return colour;
 }
 
-Image luma(const Image& colour) {
+Image to_grey(const Image& colour) {
   Image grey(colour.width, colour.height, 1);
-  const std::uint8_t* in = colour.pixels.data();
-  for (std::uint8_t& value : grey.pixels) {
-    value = static_cast<std::uint8_t>((in[0] * 19595U + in[1] * 38470U + in[2] * 7471U + 0x8000U) >> 16U);
-    in += 3;
-  }
+  luma(colour.pixels.data(), grey.pixels.size(), grey.pixels.data());
   return grey;
+}
+
+/// A constant number of channels turns the copies into single moves.
+template <std::size_t kChannels>
+void flip_row(const std::uint8_t* from, int width, std::uint8_t* to) {
+  to += kChannels * static_cast<std::size_t>(width);
+  for (int x = 0; x < width; ++x, from += kChannels) std::copy_n(from, kChannels, to -= kChannels);
 }
 
 }  // namespace
@@ -33,7 +37,7 @@ Image luma(const Image& colour) {
 Image with_channels(Image picture, int channels) {
   if (channels != 1 && channels != 3) fail("a picture has 1 or 3 channels, not {}", channels);
   if (picture.channels == channels) return picture;
-  return channels == 3 ? repeat_grey(picture) : luma(picture);
+  return channels == 3 ? repeat_grey(picture) : to_grey(picture);
 }
 
 Image crop(const Image& picture, const Rect& part) {
@@ -49,14 +53,8 @@ Image crop(const Image& picture, const Rect& part) {
 
 Image flip_horizontal(const Image& picture) {
   Image out(picture.width, picture.height, picture.channels);
-  const std::ptrdiff_t channels = picture.channels;
   for (int y = 0; y < picture.height; ++y) {
-    const std::uint8_t* from = picture.row(y);
-    std::uint8_t* to = out.row(y) + picture.row_bytes();
-    for (int x = 0; x < picture.width; ++x, from += channels) {
-      to -= channels;
-      std::copy(from, from + channels, to);
-    }
+    (picture.channels == 1 ? flip_row<1> : flip_row<3>)(picture.row(y), picture.width, out.row(y));
   }
   return out;
 }

@@ -73,51 +73,6 @@ TEST(RandomResizedCrop, BoxesLieInsideOfPicturesOfAnyShape) {
   }
 }
 
-TEST(ColorJitter, AdjustmentsMatchPillowsEnhancers) {
-  const std::string file = "classification/data/randaugment.safetensors";
-  if (!test::has_golden(file)) GTEST_SKIP() << "the golden folder has no " << file;
-  struct Adjustment {
-    std::string prefix;
-    void (*adjust)(Image&, float);
-  };
-  const std::vector<Adjustment> adjustments = {{"BrightnessIncreasing/", adjust_brightness},
-                                               {"ContrastIncreasing/", adjust_contrast},
-                                               {"ColorIncreasing/", adjust_saturation}};
-  const Weights weights = read_safetensors(golden(file));
-  const Tensor& input = weights.tensors.at("input");
-  int checked = 0;
-  for (const auto& [name, tensor] : weights.tensors) {
-    for (const Adjustment& adjustment : adjustments) {
-      if (!name.starts_with(adjustment.prefix)) continue;
-      Image picture(static_cast<int>(input.shape()[1]), static_cast<int>(input.shape()[0]), 3);
-      picture.pixels = input.values<std::uint8_t>();
-      adjustment.adjust(picture, std::stof(name.substr(adjustment.prefix.size())));
-      EXPECT_EQ(picture.pixels, tensor.values<std::uint8_t>()) << name;
-      ++checked;
-    }
-  }
-  EXPECT_GT(checked, 0);
-}
-
-TEST(ColorJitter, FactorsZeroOneAndTwo) {
-  Image picture(2, 1, 3);
-  picture.pixels = {10, 20, 30, 200, 100, 50};
-  const Image original = picture;
-  for (const auto adjust : {adjust_brightness, adjust_contrast, adjust_saturation}) {
-    Image same = original;
-    adjust(same, 1.0F);
-    EXPECT_EQ(same, original);
-  }
-  adjust_brightness(picture, 2.0F);
-  EXPECT_EQ(picture.pixels, (std::vector<std::uint8_t>{20, 40, 60, 255, 200, 100}));
-  picture = original;
-  adjust_saturation(picture, 0.0F);
-  EXPECT_EQ(picture, image::with_channels(image::with_channels(original, 1), 3));
-  picture = original;
-  adjust_contrast(picture, 0.0F);  // luma 18 and 124
-  EXPECT_EQ(picture.pixels, std::vector<std::uint8_t>(6, 71));
-}
-
 TrainTransform small_transform() {
   TrainTransform transform;
   transform.format = {.height = 24, .width = 32, .channels = 3, .mean = {0, 0, 0}, .std = {1, 1, 1}};
