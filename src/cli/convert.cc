@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "spatialmamba/weights.h"
+#include "weights/class_map.h"
 
 namespace spatialmamba::cli {
 namespace {
@@ -18,6 +19,7 @@ struct Options {
   std::filesystem::path output;
   std::string key;
   bool ema = false;
+  std::filesystem::path class_map;
   bool json = false;
 };
 
@@ -49,7 +51,10 @@ const Format& format_of(const std::filesystem::path& output) {
 
 void convert(const Options& options) {
   const Format& format = format_of(options.output);
-  const Weights weights = read_weights(options.input, options.ema ? "model_ema" : options.key);
+  Weights weights = read_weights(options.input, options.ema ? "model_ema" : options.key);
+  if (!options.class_map.empty()) {
+    select_classes(weights, read_class_map(options.class_map), options.input.string());
+  }
   format.write(options.output, weights);
   std::uint64_t bytes = 0;
   for (const auto& [name, tensor] : weights.tensors) bytes += tensor.bytes();
@@ -78,6 +83,10 @@ Run add_convert(CLI::App& app) {
                      "Which entry of a checkpoint; default: model, else state_dict, else all of it")
           ->type_name("NAME");
   add_ema(app, options->ema)->excludes(key);
+  app.add_option(
+         "--class-map", options->class_map,
+         "Keep the classes with these numbers, one a line, in this order: ImageNet-22K's map to 1K, say")
+      ->type_name("FILE");
   add_json(app, options->json);
   return [options] { convert(*options); };
 }

@@ -34,13 +34,14 @@ struct Options {
 /// official ones) are taken to mean the data set's classes sorted by name, as the reference sorts its
 /// folders.
 data::Dataset open_matching(const Options& options, const ModelCard& card, bool names_known) {
-  data::DatasetOptions wanted{.channels = card.transform.format.channels};
+  data::DatasetOptions wanted{.channels = card.transform.format.channels, .strict = options.strict};
   if (names_known) wanted.classes = card.classes;
   data::Dataset dataset = data::open_dataset(options.data, data::Split::validation, wanted);
   if (dataset.classes.size() != card.classes.size()) {
     fail("{}: has {} classes, but the network tells {} apart; name the network's classes with --classes",
          options.data.string(), dataset.classes.size(), card.classes.size());
   }
+  for (const std::string& sentence : dataset.problems) spdlog::warn("left out: {}", sentence);
   return dataset;
 }
 

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "image/codec.h"
+#include "data/encoded_dataset.h"
 
 namespace spatialmamba::data {
 
@@ -25,11 +25,8 @@ Dataset file_dataset(const std::filesystem::path& source, LabelledFiles files, s
     dataset.labels.push_back(entry->second);
   }
   const auto paths = std::make_shared<const std::vector<std::filesystem::path>>(std::move(files.files));
-  const image::DecodeOptions decoding{.channels = options.channels};
-  dataset.load = [paths, decoding](std::int64_t i) {
-    return image::read_image(paths->at(static_cast<std::size_t>(i)), decoding);
-  };
   dataset.name = [paths](std::int64_t i) { return paths->at(static_cast<std::size_t>(i)).string(); };
+  load_encoded(dataset, read_files(dataset.name), options);
   return dataset;
 }
 

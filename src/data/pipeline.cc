@@ -8,13 +8,22 @@
 
 namespace spatialmamba::data {
 
+namespace {
+
+std::vector<std::int64_t> choose_order(const Dataset& dataset, const LoaderOptions& options) {
+  if (!options.shuffle) return stored_order(dataset.size());
+  if (dataset.order) return dataset.order(options.seed, options.epoch);
+  return epoch_order(dataset.size(), options.seed, options.epoch);
+}
+
+}  // namespace
+
 Loader::Pipeline::Pipeline(Dataset dataset, SampleTransform transform, const LoaderOptions& options)
     : dataset_(std::move(dataset)),
       transform_(std::move(transform)),
       options_(options),
       batches_(batch_count(dataset_.size(), options)),
-      order_(options.shuffle ? epoch_order(dataset_.size(), options.seed, options.epoch)
-                             : stored_order(dataset_.size())),
+      order_(choose_order(dataset_, options)),
       next_to_open_(options.start_batch) {
   open_batches();
   for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { work(); });

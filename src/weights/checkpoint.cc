@@ -4,7 +4,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "weights/cursor.h"
+#include "archive/cursor.h"
 #include "weights/safetensors.h"
 #include "weights/torch_tensor.h"
 

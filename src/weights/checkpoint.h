@@ -9,8 +9,8 @@
 
 #include "spatialmamba/weights.h"
 #include "weights/pickle.h"
-#include "weights/source.h"
-#include "weights/zip.h"
+#include "weights/tensor_bytes.h"
+#include "archive/zip.h"
 
 namespace spatialmamba {
 

@@ -2,7 +2,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "weights/cursor.h"
+#include "archive/cursor.h"
 #include "weights/pickle.h"
 
 namespace spatialmamba::pickle {

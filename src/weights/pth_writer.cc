@@ -4,7 +4,7 @@
 #include "spatialmamba/weights.h"
 #include "weights/checkpoint.h"
 #include "weights/torch_tensor.h"
-#include "weights/zip.h"
+#include "archive/zip.h"
 
 namespace spatialmamba {
 namespace {

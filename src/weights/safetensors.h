@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "spatialmamba/weights.h"
-#include "weights/source.h"
+#include "weights/tensor_bytes.h"
 
 namespace spatialmamba {
 

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "weights/source.h"
+#include "weights/tensor_bytes.h"
 
 namespace spatialmamba {
 namespace {

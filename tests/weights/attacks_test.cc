@@ -13,7 +13,7 @@
 #include "support/golden.h"
 #include "weights/build_files.h"
 #include "weights/checkpoint.h"
-#include "weights/zip.h"
+#include "archive/zip.h"
 
 namespace spatialmamba {
 namespace {

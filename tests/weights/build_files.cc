@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "weights/zip_format.h"
+#include "archive/zip_format.h"
 
 namespace spatialmamba::test {
 namespace {

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "weights/source.h"
+#include "weights/tensor_bytes.h"
 
 /// Files made by hand, so that they can be wrong in exactly one respect.
 namespace spatialmamba::test {

@@ -2,9 +2,9 @@
 
 #include <limits>
 
+#include "archive/zip.h"
+#include "archive/zip_format.h"
 #include "base/error.h"
-#include "weights/zip.h"
-#include "weights/zip_format.h"
 
 namespace spatialmamba {
 namespace {

@@ -4,10 +4,10 @@
 #include <cstring>
 #include <limits>
 
+#include "archive/cursor.h"
+#include "archive/zip.h"
+#include "archive/zip_format.h"
 #include "base/error.h"
-#include "weights/cursor.h"
-#include "weights/zip.h"
-#include "weights/zip_format.h"
 
 namespace spatialmamba {
 namespace {
@@ -159,7 +159,7 @@ bool looks_like_zip(std::span<const std::byte> bytes) {
   return bytes.size() >= sizeof(std::uint32_t) && Cursor(bytes).read<std::uint32_t>() == zip::kLocalHeader;
 }
 
-ZipReader::ZipReader(const Source& source) : source_(source) {
+ZipReader::ZipReader(const Source& source, std::uint64_t max_inflated) : source_(source) {
   const Directory directory = read_directory_end(source.bytes);
   directory_ = directory.offset;
   if (directory.entries > directory.bytes / zip::kDirectoryEntryBytes) {
@@ -175,8 +175,8 @@ ZipReader::ZipReader(const Source& source) : source_(source) {
     // Records that share bytes would make a small file unfold to a large one.
     if (entry.stored_bytes > directory_ - stored) fail("zip records that overlap");
     stored += entry.stored_bytes;
-    if (entry.method == zip::kDeflated && entry.bytes > kMaxInflatedBytes - inflated) {
-      fail("compressed records of more than {} bytes", kMaxInflatedBytes);
+    if (entry.method == zip::kDeflated && entry.bytes > max_inflated - inflated) {
+      fail("compressed records of more than {} bytes", max_inflated);
     }
     if (entry.method == zip::kDeflated) inflated += entry.bytes;
   }
@@ -200,10 +200,9 @@ Record ZipReader::read(const Entry& entry) const {
   cursor.take(extra_length);
   Record record{cursor.take(entry.stored_bytes), source_.owner};
   if (entry.method == zip::kDeflated) {
-    Tensor unpacked(DType::u8, {static_cast<std::int64_t>(entry.bytes)});
-    std::byte* memory = unpacked.mutable_raw();
-    inflate_into(record.bytes, {memory, entry.bytes}, entry.name);
-    record = {{memory, entry.bytes}, std::make_shared<Tensor>(std::move(unpacked))};
+    const auto unpacked = std::make_shared<std::vector<std::byte>>(entry.bytes);
+    inflate_into(record.bytes, *unpacked, entry.name);
+    record = {*unpacked, unpacked};
   }
   if (checksum(record.bytes) != entry.crc) fail("record '{}' is damaged (checksum)", entry.name);
   return record;

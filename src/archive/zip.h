@@ -6,19 +6,14 @@
 #include <string_view>
 #include <vector>
 
+#include "archive/source.h"
 #include "base/file.h"
-#include "weights/source.h"
 
 namespace spatialmamba {
 
-/// Most bytes that an archive's compressed records may unfold to altogether.
+/// Most bytes that an archive's compressed records may unfold to altogether, where they may all be held at
+/// once.
 inline constexpr std::uint64_t kMaxInflatedBytes = std::uint64_t{1} << 32;
-
-/// Bytes and what keeps them alive.
-struct Record {
-  std::span<const std::byte> bytes;
-  std::shared_ptr<const void> owner;
-};
 
 bool looks_like_zip(std::span<const std::byte> bytes);
 
@@ -26,7 +21,9 @@ bool looks_like_zip(std::span<const std::byte> bytes);
 /// may not share bytes. Throws Error (without a file name) for anything malformed or encrypted.
 class ZipReader {
  public:
-  explicit ZipReader(const Source& source);
+  /// `max_inflated` bounds what all compressed records unfold to together; each alone is bounded by what
+  /// deflate can reach.
+  explicit ZipReader(const Source& source, std::uint64_t max_inflated = kMaxInflatedBytes);
 
   struct Entry {
     std::string name;
