@@ -109,11 +109,11 @@ TEST_F(ForwardRefusals, ListEveryNameThatDoesNotFit) {
 TEST_F(ForwardRefusals, NameTheTensorThatIsNotFinite) {
   std::string spoiled;
   write_changed_weights(path("nan.safetensors"), [&](const std::string& name, Tensor& tensor) {
-    if (!name.ends_with("mlp.fc1.weight")) return;
+    if (!spoiled.empty() || !name.ends_with("mlp.fc1.weight")) return;
     std::vector<float> values = tensor.values<float>();
     values.back() = std::numeric_limits<float>::quiet_NaN();
     tensor = Tensor::from(tensor.shape(), values);
-    if (spoiled.empty()) spoiled = name;
+    spoiled = name;
   });
   refuse(path("nan.safetensors"), good_input(), path("out.safetensors"), 1,
          {"nan.safetensors", spoiled, "NaN"});
