@@ -9,11 +9,11 @@
 #include <set>
 #include <string_view>
 
+#include "archive/source.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/nearest.h"
 #include "train/recipe_keys.h"
-#include "weights/source.h"
 
 namespace spatialmamba::train {
 namespace {
