@@ -29,7 +29,8 @@ json read_json(const std::string& relative) {
 
 /// --fit for the size that the golden's test pipeline fits pictures into.
 std::string nano_fit() {
-  for (const json& step : read_json("segmentation/nano/config.json").at("test_pipeline")) {
+  const json config = read_json("segmentation/nano/config.json");
+  for (const json& step : config.at("test_pipeline")) {
     if (step.at("type") == "Resize") {
       return std::to_string(step.at("scale").at(0).get<int>()) + "x" +
              std::to_string(step.at("scale").at(1).get<int>());
