@@ -113,10 +113,14 @@ void expect_heads(const TensorMap& tensors, const std::string& size, bool traini
   torch::autograd::backward({planes(out.logits), planes(fcn)},
                             {expected.get("uper_grad_out", type), expected.get("fcn_grad_out", type)});
   for (std::size_t i = 0; i < leaves.size(); ++i) expect("grad_in" + std::to_string(i), leaves[i].grad());
-  // The branch that is pooled to one point has a BatchNorm over two values, whose gradient cancels: what
-  // single precision leaves of it is rounding.
   if (expected.has("grad.conv_seg.weight") && type == torch::kFloat64) {
-    expect_gradients(*heads.uper, GoldenCase(tensors, size + ".train.grad."), kTolerance, kTolerance);
+    // The branch that is pooled to one point has a BatchNorm over two values, in front of which gradients
+    // cancel but for a hundredth of the other branches': there the golden is single precision's rounding of
+    // numbers of their size.
+    const auto cancels = [](const std::string& name) { return name == "psp_modules.0.1.conv.weight"; };
+    const torch::Tensor sibling = expected.get("grad.psp_modules.1.1.conv.weight", torch::kFloat64);
+    expect_gradients(*heads.uper, GoldenCase(tensors, size + ".train.grad."), kTolerance,
+                     kTolerance * sibling.abs().max().item<double>(), cancels);
     expect_buffers(*heads.uper, GoldenCase(tensors, size + ".train.after."), kTolerance);
   }
 }
