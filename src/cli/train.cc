@@ -7,7 +7,12 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "cli/options.h"
+#include "cli/training_report.h"
 #include "cli/verbs.h"
+#include "data/sampling.h"
+#include "spatialmamba/architecture.h"
+#include "spatialmamba/weights.h"
+#include "train/finetune.h"
 #include "train/recipe.h"
 #include "train/run_folder.h"
 #include "train/trainer.h"
@@ -27,7 +32,41 @@ struct Options {
   std::vector<std::string> overrides;
 };
 
-/// The recipe file, or on --resume without one that of the run; then what the command line says.
+data::DatasetOptions reading_options(const Options& options, const train::Recipe& recipe) {
+  return {.channels = static_cast<int>(recipe.data.channels),
+          .cache = recipe.data.cache,
+          .shuffle_buffer = recipe.data.shuffle_buffer,
+          .strict = options.run.strict};
+}
+
+/// The data's two parts; where it has none, a fifth of the training images is put aside.
+data::Parts open_parts(const Options& options, const train::Recipe& recipe) {
+  constexpr double kHeldOut = 0.2;
+  data::DatasetOptions reading = reading_options(options, recipe);
+  if (!data::has_parts(options.data)) {
+    return data::hold_out(data::image_folder(options.data, reading), kHeldOut, recipe.train.seed);
+  }
+  data::Parts parts;
+  parts.training = data::open_dataset(options.data, data::Split::train, reading);
+  reading.classes = parts.training.classes;
+  parts.validation = data::open_dataset(options.data, data::Split::validation, reading);
+  return parts;
+}
+
+/// What --finetune without --config trains with: chosen from the weights and the size of the data.
+train::Recipe recipe_for_finetuning(const Options& options) {
+  const std::string source = options.run.finetune.string();
+  const Weights weights = read_weights(options.run.finetune, options.run.finetune_ema ? "model_ema" : "");
+  const Architecture architecture = infer_architecture(weights.tensors);
+  train::Recipe unchosen;
+  unchosen.data.channels = architecture.in_channels;
+  if (options.seed) unchosen.train.seed = *options.seed;
+  const data::Parts parts = open_parts(options, unchosen);
+  return train::finetune_recipe(architecture, weights.metadata, source, data::class_counts(parts.training));
+}
+
+/// The recipe file; on --resume without one that of the run; with --finetune alone a chosen one. Then what
+/// the command line says.
 train::Recipe choose_recipe(const Options& options) {
   const train::RunFolder folder(options.run.out);
   const bool from_run =
@@ -37,19 +76,14 @@ train::Recipe choose_recipe(const Options& options) {
     recipe = train::read_recipe(folder.recipe());
   } else if (!options.config.empty()) {
     recipe = train::read_recipe(options.config);
+  } else if (!options.run.finetune.empty() && !options.data.empty()) {
+    recipe = recipe_for_finetuning(options);
   }
   if (options.seed) recipe.train.seed = *options.seed;
   if (options.precision) recipe.train.precision = *options.precision;
   for (const std::string& assignment : options.overrides) train::override_key(recipe, assignment);
   train::validate(recipe);
   return recipe;
-}
-
-data::Dataset open(const Options& options, const train::Recipe& recipe, data::Split split,
-                   std::vector<std::string> classes) {
-  return data::open_dataset(
-      options.data, split,
-      {.channels = static_cast<int>(recipe.data.channels), .classes = std::move(classes)});
 }
 
 void require(bool given, const char* option) {
@@ -62,13 +96,17 @@ void run(Options& options) {
     fmt::print("{}", train::to_yaml(recipe, true));
     return;
   }
-  require(!options.config.empty() || options.run.resume, "--config");
+  require(!options.config.empty() || options.run.resume || !options.run.finetune.empty(),
+          "--config or --finetune");
   require(!options.data.empty(), "--data");
   require(!options.run.out.empty(), "--out");
   at::set_num_threads(options.threads);
 
-  const data::Dataset training = open(options, recipe, data::Split::train, {});
-  const data::Dataset validation = open(options, recipe, data::Split::validation, training.classes);
+  const auto [training, validation] = open_parts(options, recipe);
+  TrainingReport report(validation);
+  options.run.observe = [&](std::int64_t sample, std::span<const float> logits) {
+    report.observe(sample, logits);
+  };
   const InterruptGuard guard;
   options.run.stop = InterruptGuard::requested;
   options.run.say = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
@@ -78,6 +116,7 @@ void run(Options& options) {
   const train::RunResult result = train::train(recipe, training, validation, options.run);
   if (result.interrupted && InterruptGuard::requested()) throw Interrupted{};
   if (result.interrupted) return;
+  report.write(options.run.out, result.summary);
   if (options.json) {
     print_json(result.summary);
   } else {
@@ -104,8 +143,10 @@ Run add_train(CLI::App& app) {
                  "Start by continuing a run of the reference's PyTorch code from a .pth that it saved")
       ->type_name("FILE");
   CLI::Option* finetune =
-      app.add_option("--finetune", run_options.finetune,
-                     "Weights to start from; a head of another class count is initialised anew")
+      app.add_option(
+             "--finetune", run_options.finetune,
+             "Weights to start from; a head of another class count is initialised anew. Without --config the "
+             "recipe is chosen from the weights and the size of the data")
           ->type_name("FILE");
   app.add_flag("--ema", run_options.finetune_ema, "Start from the averaged (EMA) weights of --finetune")
       ->needs(finetune);

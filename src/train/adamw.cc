@@ -1,5 +1,7 @@
 #include "train/adamw.h"
 
+#include <map>
+
 #include "base/error.h"
 #include "kernels/optimizer_update.h"
 #include "nn/parallel.h"
@@ -7,9 +9,9 @@
 namespace spatialmamba::train {
 namespace {
 
-AdamW::Slot make_slot(const std::string& name, const torch::Tensor& parameter) {
+AdamW::Slot make_slot(const std::string& name, const torch::Tensor& parameter, double rate_scale) {
   if (!parameter.is_contiguous()) fail("optimizer: parameter {} is not contiguous", name);
-  return {name, parameter, torch::zeros_like(parameter), torch::zeros_like(parameter)};
+  return {name, rate_scale, parameter, torch::zeros_like(parameter), torch::zeros_like(parameter)};
 }
 
 /// Calls work(T{}) with the element type of the parameters, float or double.
@@ -40,26 +42,29 @@ double squared_gradient_norm(const std::vector<AdamW::Slot>& slots, kernels::Isa
 
 }  // namespace
 
-AdamW::AdamW(const ParameterGroups& groups, const AdamWOptions& options)
+AdamW::AdamW(const ParameterGroups& groups, const AdamWOptions& options,
+             const std::function<double(const std::string&)>& rate_scale)
     : options_(options), decaying_(groups.decay.size()) {
-  for (const auto& [name, parameter] : groups.decay) slots_.push_back(make_slot(name, parameter));
-  for (const auto& [name, parameter] : groups.no_decay) slots_.push_back(make_slot(name, parameter));
+  for (const NamedTensors* group : {&groups.decay, &groups.no_decay}) {
+    for (const auto& [name, parameter] : *group) {
+      slots_.push_back(make_slot(name, parameter, rate_scale ? rate_scale(name) : 1.0));
+    }
+  }
   if (slots_.empty()) fail("optimizer: there are no parameters");
 }
 
 template <typename T>
-void AdamW::step_group(std::size_t begin, std::size_t end, double learning_rate, double weight_decay,
+void AdamW::step_slots(std::span<const Slot* const> slots, double learning_rate, double weight_decay,
                        double grad_scale) {
   std::vector<kernels::AdamWTensor<T>> tensors;
-  for (std::size_t i = begin; i < end; ++i) {
-    const Slot& slot = slots_[i];
-    const torch::Tensor& gradient = slot.parameter.grad();
+  for (const Slot* slot : slots) {
+    const torch::Tensor& gradient = slot->parameter.grad();
     if (!gradient.defined()) continue;
     tensors.push_back({.n = gradient.numel(),
-                       .parameter = slot.parameter.mutable_data_ptr<T>(),
+                       .parameter = slot->parameter.mutable_data_ptr<T>(),
                        .gradient = gradient.const_data_ptr<T>(),
-                       .mean = slot.mean.mutable_data_ptr<T>(),
-                       .variance = slot.variance.mutable_data_ptr<T>()});
+                       .mean = slot->mean.mutable_data_ptr<T>(),
+                       .variance = slot->variance.mutable_data_ptr<T>()});
   }
   const kernels::AdamW settings{.learning_rate = learning_rate,
                                 .beta1 = options_.beta1,
@@ -69,6 +74,17 @@ void AdamW::step_group(std::size_t begin, std::size_t end, double learning_rate,
                                 .step = updates_,
                                 .grad_scale = grad_scale};
   kernels::adamw_update<T>(settings, tensors, options_.isa, nn::torch_parallel());
+}
+
+/// Parameters of one learning rate go together.
+template <typename T>
+void AdamW::step_group(std::size_t begin, std::size_t end, double learning_rate, double weight_decay,
+                       double grad_scale) {
+  std::map<double, std::vector<const Slot*>> by_scale;
+  for (std::size_t i = begin; i < end; ++i) by_scale[slots_[i].rate_scale].push_back(&slots_[i]);
+  for (const auto& [scale, slots] : by_scale) {
+    step_slots<T>(slots, learning_rate * scale, weight_decay, grad_scale);
+  }
 }
 
 void AdamW::step(double learning_rate, double grad_scale) {

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,12 +26,15 @@ class AdamW {
   /// One parameter and its moments. All three are contiguous.
   struct Slot {
     std::string name;
+    double rate_scale;  ///< its learning rate is multiplied by this
     torch::Tensor parameter;
     torch::Tensor mean;      ///< exp_avg
     torch::Tensor variance;  ///< exp_avg_sq
   };
 
-  AdamW(const ParameterGroups& groups, const AdamWOptions& options);
+  /// `rate_scale` says what the learning rate of each parameter is multiplied by; without it, 1.
+  AdamW(const ParameterGroups& groups, const AdamWOptions& options,
+        const std::function<double(const std::string&)>& rate_scale = nullptr);
 
   /// One update with gradients multiplied by `grad_scale`; a parameter without gradient stays as it is.
   void step(double learning_rate, double grad_scale = 1.0);
@@ -48,6 +53,9 @@ class AdamW {
  private:
   template <typename T>
   void step_group(std::size_t begin, std::size_t end, double learning_rate, double weight_decay,
+                  double grad_scale);
+  template <typename T>
+  void step_slots(std::span<const Slot* const> slots, double learning_rate, double weight_decay,
                   double grad_scale);
 
   AdamWOptions options_;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "nn/state_dict.h"
+#include "weights/checksums.h"
 
 namespace spatialmamba::train {
 namespace {
@@ -30,6 +31,10 @@ nlohmann::ordered_json progress_json(const Progress& progress) {
           {"images", progress.images},
           {"epoch_seconds", progress.epoch_seconds},
           {"train_seconds", progress.train_seconds},
+          {"wait_seconds", progress.wait_seconds},
+          {"epoch_skipped", progress.epoch_skipped},
+          {"skipped", progress.skipped},
+          {"skipped_in_a_row", progress.skipped_in_a_row},
           {"best_top1", progress.best_top1},
           {"best_ema_top1", progress.best_ema_top1},
           {"history", history}};
@@ -46,6 +51,11 @@ Progress parse_progress(const nlohmann::json& json) {
   json.at("images").get_to(progress.images);
   json.at("epoch_seconds").get_to(progress.epoch_seconds);
   json.at("train_seconds").get_to(progress.train_seconds);
+  // Checkpoints of earlier versions have none of these.
+  progress.wait_seconds = json.value("wait_seconds", 0.0);
+  progress.epoch_skipped = json.value("epoch_skipped", std::int64_t{0});
+  progress.skipped = json.value("skipped", std::int64_t{0});
+  progress.skipped_in_a_row = json.value("skipped_in_a_row", std::int64_t{0});
   json.at("best_top1").get_to(progress.best_top1);
   json.at("best_ema_top1").get_to(progress.best_ema_top1);
   for (const nlohmann::json& record : json.at("history")) progress.history.push_back(epoch_record(record));
@@ -106,6 +116,7 @@ void save_checkpoint(const std::filesystem::path& path, const Learner& learner, 
     file.tensors.add(kMean + slot.name, nn::from_torch(slot.mean));
     file.tensors.add(kVariance + slot.name, nn::from_torch(slot.variance));
   }
+  add_checksums(file);
   write_safetensors(path, file);
 }
 
@@ -127,6 +138,7 @@ SavedRun read_saved_run(const std::filesystem::path& path) {
 void load_checkpoint(const std::filesystem::path& path, Learner& learner) {
   const Weights file = read_safetensors(path);
   const std::string source = path.string();
+  verify_checksums(file, source);
   const TensorMap model = section_of(file, source, kModel, *learner.model());
   TensorMap ema;
   if (learner.ema_model()) ema = section_of(file, source, kEma, *learner.ema_model());
@@ -149,6 +161,7 @@ void export_weights(const std::filesystem::path& path, const nn::SpatialMambaImp
                     const Description& description) {
   Weights file = nn::to_weights(model);
   for (const auto& [key, value] : description) file.metadata[key] = value;
+  add_checksums(file);
   write_safetensors(path, file);
 }
 

@@ -22,6 +22,10 @@ struct Progress {
   std::int64_t images = 0;         ///< seen in the epoch under way
   double epoch_seconds = 0.0;      ///< spent training in it
   double train_seconds = 0.0;      ///< spent training altogether
+  double wait_seconds = 0.0;       ///< of epoch_seconds: spent waiting for images
+  std::int64_t epoch_skipped = 0;  ///< of epoch_updates: not usable, so not made
+  std::int64_t skipped = 0;        ///< the same altogether
+  std::int64_t skipped_in_a_row = 0;
   double best_top1 = -1.0;
   double best_ema_top1 = -1.0;
   std::vector<EpochRecord> history = {};
@@ -43,7 +47,8 @@ struct SavedRun {
 using Description = std::map<std::string, std::string>;
 
 /// Writes model, EMA, optimizer moments and position into one .safetensors file, atomically. Tensors are
-/// called `model/NAME`, `model_ema/NAME`, `exp_avg/NAME`, `exp_avg_sq/NAME`; everything else is metadata.
+/// called `model/NAME`, `model_ema/NAME`, `exp_avg/NAME`, `exp_avg_sq/NAME`; everything else is metadata,
+/// among it the tensors' checksums.
 void save_checkpoint(const std::filesystem::path& path, const Learner& learner, const SavedRun& run,
                      const Description& description);
 
@@ -51,7 +56,7 @@ void save_checkpoint(const std::filesystem::path& path, const Learner& learner, 
 SavedRun read_saved_run(const std::filesystem::path& path);
 
 /// Loads the tensors into a learner of the same architecture and type. Throws Error naming the file and the
-/// tensor, before anything is changed.
+/// tensor, before anything is changed, also where a checksum does not match.
 void load_checkpoint(const std::filesystem::path& path, Learner& learner);
 
 /// Writes a plain weights file, atomically.

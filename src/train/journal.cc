@@ -1,5 +1,7 @@
 #include "train/journal.h"
 
+#include <sys/resource.h>
+
 #include "train/curves.h"
 
 namespace spatialmamba::train {
@@ -21,18 +23,33 @@ void Journal::rewrite(const std::vector<EpochRecord>& history) const {
   draw_curves(folder_.curves(), history);
 }
 
-void Journal::add_update(std::int64_t number, const Update& update, double loss, double images_per_second) {
+double peak_memory() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;  // Linux counts in KiB
+}
+
+void Journal::add_skipped(std::int64_t number, const std::string& problem) {
+  lines_.write({{"kind", "skipped"}, {"update", number}, {"problem", problem}});
+}
+
+void Journal::add_update(std::int64_t number, const Update& update, double loss,
+                         const Throughput& throughput) {
   lines_.write({{"kind", "update"},
                 {"update", number},
                 {"loss", loss},
                 {"learning_rate", update.learning_rate},
                 {"gradient_norm", update.gradient_norm},
-                {"images_per_second", images_per_second}});
+                {"images_per_second", throughput.images_per_second},
+                {"data_wait", throughput.data_wait},
+                {"peak_memory_mib", throughput.peak_memory}});
   std::vector<Scalar> scalars;
   add(scalars, "train/loss", loss);
   add(scalars, "train/learning_rate", update.learning_rate);
   add(scalars, "train/gradient_norm", update.gradient_norm);
-  add(scalars, "train/images_per_second", images_per_second);
+  add(scalars, "train/images_per_second", throughput.images_per_second);
+  add(scalars, "train/data_wait", throughput.data_wait);
+  add(scalars, "train/peak_memory_mib", throughput.peak_memory);
   tensorboard_.write(number, scalars);
 }
 

@@ -7,6 +7,16 @@
 
 namespace spatialmamba::train {
 
+/// How fast a run goes and what it takes.
+struct Throughput {
+  double images_per_second = 0.0;
+  double data_wait = 0.0;    ///< share of the time spent waiting for images
+  double peak_memory = 0.0;  ///< of the process so far, in MiB
+};
+
+/// Of this process so far, in MiB.
+double peak_memory();
+
 /// Everything that a run writes down for people to read: log.csv, log.jsonl, TensorBoard's events and the
 /// picture of the curves.
 class Journal {
@@ -15,7 +25,10 @@ class Journal {
   Journal(const RunFolder& folder, std::int64_t updates, const std::vector<EpochRecord>& history);
 
   /// One update out of every few; `number` counts from 1, `loss` is its mean over the micro-batches.
-  void add_update(std::int64_t number, const Update& update, double loss, double images_per_second);
+  void add_update(std::int64_t number, const Update& update, double loss, const Throughput& throughput);
+
+  /// An attempt at update `number` that was skipped.
+  void add_skipped(std::int64_t number, const std::string& problem);
 
   /// The last record of `history` is new.
   void add_epoch(const std::vector<EpochRecord>& history);

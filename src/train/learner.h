@@ -1,10 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
+#include <memory>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "nn/spatial_mamba.h"
 #include "train/adamw.h"
+#include "train/fusion_ablation.h"
 #include "train/schedule.h"
 
 namespace spatialmamba::train {
@@ -17,6 +23,11 @@ struct LearnerOptions {
   bool ema = true;
   double ema_decay = 0.9999;
   double mesa = 0.0;  ///< weight of the MESA loss; needs the EMA
+  /// A loss above this counts as exploded, as one that is not finite does.
+  double loss_limit = std::numeric_limits<double>::infinity();
+  double layer_decay = 1.0;  ///< see layer_rate_scale()
+  Fusion fusion = Fusion::full;
+  std::int64_t frozen_stages = 0;  ///< the stem and so many stages keep weights and running statistics
 };
 
 /// What one micro-batch gave.
@@ -24,6 +35,8 @@ struct MicroStep {
   double loss = 0.0;           ///< what was differentiated: (cross_entropy + mesa * teacher) / accumulation
   double cross_entropy = 0.0;  ///< against the targets
   double teacher = 0.0;        ///< cross-entropy against the teacher; 0 without MESA
+  /// False: the loss is not finite or has exploded, so nothing was differentiated and update() will skip.
+  bool usable = true;
 };
 
 /// What one update did.
@@ -31,6 +44,8 @@ struct Update {
   double learning_rate = 0.0;
   double gradient_norm = 0.0;  ///< before clipping
   bool clipped = false;
+  /// Why the update was skipped, naming the parameter for a gradient; empty where it was made.
+  std::string problem = {};
 };
 
 /// The arithmetic of training, without data, files or clocks: losses and gradients of micro-batches, and
@@ -42,11 +57,19 @@ class Learner {
 
   /// Forward and backward of one micro-batch; gradients add up until update(). images (N, C, H, W), targets
   /// (N, classes). With `mesa` the EMA model, in evaluation mode and with its current weights, teaches on the
-  /// same images. Throws Error when the loss is not finite; the weights are then still those before.
+  /// same images. Once a micro-batch is not usable, those up to the next update() are not looked at.
   MicroStep accumulate(const torch::Tensor& images, const torch::Tensor& targets, bool mesa);
 
-  /// One optimizer update. Throws Error naming a parameter when a gradient is not finite.
+  /// One optimizer update; or none where a loss or gradient was not usable: weights, running statistics and
+  /// moments are then those before the first of its micro-batches.
   Update update();
+
+  /// Forgets the gradients of micro-batches that will not fill an update.
+  void drop_gradients();
+
+  /// Of the images that update() skipped last: the first layer whose output is not finite, "head" coming
+  /// last; empty when all are.
+  std::string first_non_finite_layer();
 
   nn::SpatialMamba& model() { return model_; }
   const nn::SpatialMamba& model() const { return model_; }
@@ -60,12 +83,21 @@ class Learner {
   std::int64_t updates() const { return optimizer_.updates(); }
 
  private:
+  void begin_training_mode();
   torch::Tensor teach(const torch::Tensor& images);
+  void remember_statistics();
+  void restore_statistics();
 
   LearnerOptions options_;
   nn::SpatialMamba model_;
   nn::SpatialMamba ema_model_{nullptr};
   AdamW optimizer_;
+  std::vector<std::shared_ptr<torch::nn::Module>> frozen_;
+  bool step_begun_ = false;  ///< a micro-batch has been seen since the last update
+  std::string problem_;      ///< why the update to come must be skipped
+  torch::Tensor images_;     ///< the last ones; those that caused the problem where there is one
+  std::vector<std::pair<torch::Tensor, torch::Tensor>>
+      statistics_;  ///< BatchNorm's, with their values before
 };
 
 /// A model of its own with the same architecture, options, element type and values.

@@ -49,6 +49,10 @@ data::TrainTransform make_train_transform(const Recipe& recipe, const image::Eva
                             .max_ratio = augment.ratio[1]};
   transform.padding = static_cast<int>(augment.padding);
   transform.flip_probability = augment.flip;
+  transform.rand_augment = {.layers = static_cast<int>(augment.rand_layers),
+                            .magnitude = augment.rand_magnitude,
+                            .deviation = augment.rand_deviation,
+                            .probability = augment.rand_probability};
   transform.color_jitter = {
       .brightness = augment.brightness, .contrast = augment.contrast, .saturation = augment.saturation};
   transform.erasing.probability = augment.erasing;
@@ -77,7 +81,11 @@ LearnerOptions make_learner_options(const Recipe& recipe, double mesa, std::int6
           .accumulation = recipe.train.accumulation,
           .ema = recipe.train.ema,
           .ema_decay = recipe.train.ema_decay,
-          .mesa = mesa};
+          .mesa = mesa,
+          .loss_limit = recipe.train.loss_limit,
+          .layer_decay = recipe.optimizer.layer_decay,
+          .fusion = fusion_from_name(recipe.model.fusion),
+          .frozen_stages = recipe.train.frozen_stages};
 }
 
 std::string side_text(const image::InputFormat& format) {
@@ -120,6 +128,10 @@ Plan make_plan(const Recipe& recipe, const std::vector<std::string>& classes, st
   plan.eval_transform = {.format = make_format(recipe.data),
                          .crop = recipe.data.eval_crop,
                          .filter = image::filter_from_name(recipe.data.interpolation)};
+  if (recipe.train.frozen_stages > plan.architecture.stages()) {
+    fail_usage("train.frozen_stages is {}, the model has {} stages", recipe.train.frozen_stages,
+               plan.architecture.stages());
+  }
   plan.train_transform = make_train_transform(recipe, plan.eval_transform);
   plan.mixup = {.mixup_alpha = recipe.augment.mixup,
                 .cutmix_alpha = recipe.augment.cutmix,

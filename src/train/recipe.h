@@ -17,6 +17,7 @@ struct Recipe {
     std::vector<std::int64_t> dims;
     std::vector<std::int64_t> depths;
     std::optional<double> drop_path;
+    std::string fusion = "full";
     bool checkpoint_blocks = false;
   } model;
 
@@ -28,6 +29,9 @@ struct Recipe {
     std::string interpolation = "bicubic";
     double eval_crop = 0.875;
     std::int64_t workers = 2;
+    bool cache = false;
+    bool balance = false;
+    std::int64_t shuffle_buffer = 5000;
   } data;
 
   struct Augment {
@@ -36,6 +40,10 @@ struct Recipe {
     std::vector<double> area = {0.08, 1.0};
     std::vector<double> ratio = {0.75, 4.0 / 3.0};
     double flip = 0.5;
+    std::int64_t rand_layers = 0;
+    double rand_magnitude = 9.0;
+    double rand_deviation = 0.5;
+    double rand_probability = 0.5;
     double brightness = 0.0;
     double contrast = 0.0;
     double saturation = 0.0;
@@ -59,6 +67,10 @@ struct Recipe {
     double ema_decay = 0.9999;
     std::optional<double> mesa;
     double mesa_start = 0.25;
+    std::int64_t frozen_stages = 0;
+    std::int64_t patience = 0;
+    double loss_limit = 1e4;
+    std::int64_t bad_steps = 10;
   } train;
 
   struct Optimizer {
@@ -68,6 +80,7 @@ struct Recipe {
     std::int64_t rate_batch = 512;
     double warmup_epochs = 20;
     double weight_decay = 0.05;
+    double layer_decay = 1.0;
     std::vector<double> betas = {0.9, 0.999};
     double epsilon = 1e-8;
   } optimizer;

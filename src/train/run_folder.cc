@@ -1,5 +1,6 @@
 #include "train/run_folder.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "base/error.h"
@@ -18,6 +19,8 @@ bool RunFolder::is_run_file(const std::string& name) const {
   for (const auto& path : {recipe(), checkpoint(), best(), best_ema(), csv(), jsonl(), curves(), summary()}) {
     if (path.filename() == name) return true;
   }
+  const std::vector<std::string> report = report_files();
+  if (std::ranges::find(report, name) != report.end()) return true;
   return (name.starts_with("checkpoint_epoch_") && name.ends_with(".safetensors")) ||
          name.starts_with("events.out.tfevents.");
 }

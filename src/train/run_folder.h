@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace spatialmamba::train {
 
@@ -21,6 +22,10 @@ class RunFolder {
   std::filesystem::path jsonl() const { return folder_ / "log.jsonl"; }
   std::filesystem::path curves() const { return folder_ / "curves.png"; }
   std::filesystem::path summary() const { return folder_ / "summary.json"; }
+  /// What the report of a finished run consists of beside the curves.
+  static std::vector<std::string> report_files() {
+    return {"report.html", "mistakes.png", "confusion.png", "confusion.csv"};
+  }
   const std::filesystem::path& path() const { return folder_; }
 
   /// True when a run was started here.

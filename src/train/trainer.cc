@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "data/loader.h"
+#include "data/sampling.h"
 #include "nn/initialise.h"
 #include "nn/state_dict.h"
 #include "train/batch.h"
@@ -18,6 +19,7 @@
 #include "train/plan.h"
 #include "train/reference_checkpoint.h"
 #include "train/run_folder.h"
+#include "weights/checksums.h"
 
 namespace spatialmamba::train {
 namespace {
@@ -66,6 +68,7 @@ bool prepare_folder(const RunFolder& folder, const RunOptions& options) {
 void load_finetuned(nn::SpatialMambaImpl& model, const RunOptions& options, std::uint64_t seed) {
   const std::string source = options.finetune.string();
   const Weights weights = read_weights(options.finetune, options.finetune_ema ? "model_ema" : "");
+  verify_checksums(weights, source);
   const nn::LoadReport report =
       nn::load_weights(model, weights.tensors, source, {.reset_head = true, .seed = seed});
   options.say(fmt::format("starting from {}{}", source, options.finetune_ema ? " (averaged weights)" : ""));
@@ -101,7 +104,7 @@ class Run {
   Run(const Recipe& recipe, const data::Dataset& training, const data::Dataset& validation,
       const RunOptions& options)
       : recipe_(recipe),
-        training_(training),
+        training_(recipe.data.balance ? data::balanced(training) : training),
         validation_(validation),
         options_(options),
         folder_(options.out),
@@ -116,6 +119,8 @@ class Run {
     } else if (!options.resume_from.empty()) {
       resume_reference();
     }
+    report_skipped(training.problems);
+    report_skipped(validation.problems);
     write_text(folder_.recipe(), to_yaml(recipe, true));
     journal_.emplace(folder_, progress_.updates, progress_.history);
   }
@@ -129,8 +134,12 @@ class Run {
   void resume_reference();
   Outcome train_epoch();
   void train_batch(const data::Batch& batch);
+  bool next_batch(data::Loader& loader, data::Batch& batch);
   void update();
+  void skip_update(const Update& update);
+  Throughput throughput() const;
   bool stop_requested() const;
+  bool out_of_patience() const;
 
   Outcome finish_epoch();
   bool evaluate_both(EpochRecord& record);
@@ -145,10 +154,14 @@ class Run {
   std::string epoch_label() const {
     return fmt::format("epoch {}/{}", progress_.epoch + 1, recipe_.train.epochs);
   }
+  /// Of the epoch under way; at least 1, to divide by.
+  double made_updates() const {
+    return static_cast<double>(std::max<std::int64_t>(progress_.epoch_updates - progress_.epoch_skipped, 1));
+  }
   std::int64_t batches_per_epoch() const { return data::batch_count(training_.size(), plan_.train_loader); }
 
   const Recipe& recipe_;
-  const data::Dataset& training_;
+  data::Dataset training_;
   const data::Dataset& validation_;
   const RunOptions& options_;
   RunFolder folder_;
@@ -197,6 +210,24 @@ bool Run::stop_requested() const {
   return late || options_.stop();
 }
 
+/// True when the best top-1, plain or averaged, is older than the recipe's patience.
+bool Run::out_of_patience() const {
+  if (recipe_.train.patience == 0 || progress_.history.empty() || !progress_.history.back().top1)
+    return false;
+  std::int64_t best_epoch = 0;
+  double best = -1.0;
+  for (const EpochRecord& record : progress_.history) {
+    const double top1 = std::max(record.top1.value_or(-1.0), record.ema_top1.value_or(-1.0));
+    if (top1 > best) {
+      best = top1;
+      best_epoch = record.epoch;
+    }
+  }
+  if (progress_.epoch - best_epoch < recipe_.train.patience) return false;
+  options_.say(fmt::format("stopped early: the best top-1, {}, is of epoch {}", percent(best), best_epoch));
+  return true;
+}
+
 void Run::count_time() {
   const double seconds = since_counted_.lap();
   progress_.epoch_seconds += seconds;
@@ -206,6 +237,14 @@ void Run::count_time() {
 void Run::save(const std::filesystem::path& path) {
   save_checkpoint(path, learner_, {progress_, identity_}, plan_.description);
   since_save_.lap();
+}
+
+/// How fast the epoch under way has gone so far.
+Throughput Run::throughput() const {
+  const double seconds = std::max(progress_.epoch_seconds, 1e-9);
+  return {.images_per_second = static_cast<double>(progress_.images) / seconds,
+          .data_wait = std::min(1.0, progress_.wait_seconds / seconds),
+          .peak_memory = peak_memory()};
 }
 
 void Run::report_skipped(const std::vector<std::string>& skipped) {
@@ -230,16 +269,46 @@ void Run::train_batch(const data::Batch& batch) {
   progress_.next_batch = batch.number + 1;
 }
 
+bool Run::next_batch(data::Loader& loader, data::Batch& batch) {
+  const Stopwatch waiting;
+  const bool there_is_one = loader.next(batch);
+  progress_.wait_seconds += waiting.seconds();
+  return there_is_one;
+}
+
+/// Ends the run when nothing but skipping has been going on.
+void Run::skip_update(const Update& update) {
+  ++progress_.epoch_skipped;
+  ++progress_.skipped;
+  ++progress_.skipped_in_a_row;
+  const std::int64_t number = progress_.updates + 1;
+  journal_->add_skipped(number, update.problem);
+  if (progress_.skipped_in_a_row < recipe_.train.bad_steps) {
+    options_.say(fmt::format("update {} skipped: {}", number, update.problem));
+    return;
+  }
+  const std::string layer = learner_.first_non_finite_layer();
+  fail(
+      "update {}: skipped {} times in a row, at last because {}; {}; a smaller learning rate or a longer "
+      "warm-up may help",
+      number, progress_.skipped_in_a_row, update.problem,
+      layer.empty() ? "all layers are finite" : "the first layer that is not finite is " + layer);
+}
+
 void Run::update() {
   const Update made = learner_.update();
-  progress_.loss_sum += pending_loss_;
-  progress_.norm_sum += made.gradient_norm;
   ++progress_.epoch_updates;
-  ++progress_.updates;
   count_time();
-  if (progress_.updates % recipe_.output.log_every == 0) {
-    journal_->add_update(progress_.updates, made, pending_loss_,
-                         static_cast<double>(progress_.images) / std::max(progress_.epoch_seconds, 1e-9));
+  if (!made.problem.empty()) {
+    skip_update(made);
+  } else {
+    progress_.loss_sum += pending_loss_;
+    progress_.norm_sum += made.gradient_norm;
+    progress_.skipped_in_a_row = 0;
+    ++progress_.updates;
+    if (progress_.updates % recipe_.output.log_every == 0) {
+      journal_->add_update(progress_.updates, made, pending_loss_, throughput());
+    }
   }
   pending_loss_ = 0.0;
   pending_ = 0;
@@ -255,7 +324,7 @@ Run::Outcome Run::train_epoch() {
   ProgressBar bar(epoch_label(), (batches_per_epoch() - progress_.next_batch) * recipe_.train.batch, "img");
   since_counted_.lap();
   data::Batch batch;
-  while (progress_.epoch_updates < plan_.updates_per_epoch && loader.next(batch)) {
+  while (progress_.epoch_updates < plan_.updates_per_epoch && next_batch(loader, batch)) {
     report_skipped(batch.skipped);
     train_batch(batch);
     if (pending_ == recipe_.train.accumulation) {
@@ -266,12 +335,11 @@ Run::Outcome Run::train_epoch() {
         save(folder_.checkpoint());
       }
     }
-    bar.advance(batch.n,
-                fmt::format("loss {:.4f}", progress_.loss_sum / static_cast<double>(std::max<std::int64_t>(
-                                                                    progress_.epoch_updates, 1))));
+    bar.advance(batch.n, fmt::format("loss {:.4f}  data wait {:.0f} %", progress_.loss_sum / made_updates(),
+                                     100.0 * throughput().data_wait));
   }
   // Micro-batches that do not fill an update are dropped, as the reference does.
-  learner_.optimizer().zero_grad();
+  learner_.drop_gradients();
   pending_loss_ = 0.0;
   pending_ = 0;
   progress_.epoch_updates = plan_.updates_per_epoch;
@@ -318,21 +386,22 @@ void Run::report_epoch(const EpochRecord& record) const {
   std::string line = fmt::format("{}  loss {:.4f}", epoch_label(), record.train_loss);
   if (record.top1) line += fmt::format("  top-1 {}  top-5 {}", percent(record.top1), percent(record.top5));
   if (record.ema_top1) line += fmt::format("  EMA top-1 {}", percent(record.ema_top1));
-  line += fmt::format("  lr {:.2e}  {:.0f} img/s  {}", record.learning_rate, record.images_per_second,
-                      format_duration(record.seconds));
+  line += fmt::format("  lr {:.2e}  {:.0f} img/s  data wait {:.0f} %  peak {:.0f} MiB  {}",
+                      record.learning_rate, record.images_per_second, 100.0 * throughput().data_wait,
+                      throughput().peak_memory, format_duration(record.seconds));
+  if (progress_.epoch_skipped > 0) line += fmt::format("  {} updates skipped", progress_.epoch_skipped);
   options_.say(line);
 }
 
 Run::Outcome Run::finish_epoch() {
-  const auto updates = static_cast<double>(plan_.updates_per_epoch);
   EpochRecord record{
       .epoch = progress_.epoch + 1,
       .update = progress_.updates,
-      .learning_rate = plan_.learner.schedule.for_update(progress_.updates - 1),
-      .train_loss = progress_.loss_sum / updates,
-      .gradient_norm = progress_.norm_sum / updates,
+      .learning_rate = plan_.learner.schedule.for_update(std::max<std::int64_t>(progress_.updates - 1, 0)),
+      .train_loss = progress_.loss_sum / made_updates(),
+      .gradient_norm = progress_.norm_sum / made_updates(),
       .seconds = progress_.epoch_seconds,
-      .images_per_second = static_cast<double>(progress_.images) / std::max(progress_.epoch_seconds, 1e-9)};
+      .images_per_second = throughput().images_per_second};
   const bool due = record.epoch % recipe_.output.evaluate_every == 0 || record.epoch == recipe_.train.epochs;
   if (due && !evaluate_both(record)) return Outcome::stopped;
   keep_best(record);
@@ -346,6 +415,8 @@ Run::Outcome Run::finish_epoch() {
   progress_.norm_sum = 0.0;
   progress_.images = 0;
   progress_.epoch_seconds = 0.0;
+  progress_.wait_seconds = 0.0;
+  progress_.epoch_skipped = 0;
   if (recipe_.output.keep_every > 0 && record.epoch % recipe_.output.keep_every == 0) {
     save(folder_.checkpoint_of(record.epoch));
   }
@@ -356,7 +427,7 @@ Run::Outcome Run::finish_epoch() {
 
 RunResult Run::execute() {
   try {
-    while (progress_.epoch < recipe_.train.epochs) {
+    while (progress_.epoch < recipe_.train.epochs && !out_of_patience()) {
       if (train_epoch() == Outcome::stopped || finish_epoch() == Outcome::stopped) {
         save(folder_.checkpoint());
         options_.say(fmt::format("stopped in {} after update {}; --resume continues from {}", epoch_label(),
@@ -381,7 +452,8 @@ nlohmann::ordered_json Run::summarise() {
   EvaluateOptions evaluation{.batch = recipe_.train.batch,
                              .workers = static_cast<int>(recipe_.data.workers),
                              .strict = options_.strict,
-                             .label = "evaluate " + best.filename().string()};
+                             .label = "evaluate " + best.filename().string(),
+                             .observe = options_.observe};
   const auto result = evaluate(*model, validation_, plan_.eval_transform, evaluation);
 
   nlohmann::ordered_json per_class;
@@ -399,6 +471,8 @@ nlohmann::ordered_json Run::summarise() {
   summary["train_seconds"] = progress_.train_seconds;
   summary["epochs"] = progress_.epoch;
   summary["updates"] = progress_.updates;
+  summary["skipped_updates"] = progress_.skipped;
+  summary["peak_memory_mib"] = peak_memory();
   summary["variant"] = plan_.architecture.variant;
   summary["parameters"] = count_parameters(plan_.architecture);
   summary["train_images"] = training_.size();

@@ -5,6 +5,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "data/dataset.h"
@@ -25,6 +26,9 @@ struct RunOptions {
   double max_minutes = 0.0;  ///< stop as Ctrl-C does after this long; 0: never
   /// Asked after each update; true stops the run as Ctrl-C does.
   std::function<bool()> stop = [] { return false; };
+  /// Told of each validation sample and its logits when the best weights are evaluated at the end.
+  std::function<void(std::int64_t, std::span<const float>)> observe = [](std::int64_t,
+                                                                         std::span<const float>) {};
   /// One line for the user.
   std::function<void(const std::string&)> say = [](const std::string&) {};
 };

@@ -151,6 +151,10 @@ TEST(Recipe, ImagenetRecipesHoldTheReferencesValues) {
     for (const auto& [key, value] : ours) EXPECT_EQ(value, config[key]) << key;
     EXPECT_EQ(r.data.interpolation, config["DATA.INTERPOLATION"]);
     EXPECT_EQ(r.optimizer.betas, config["TRAIN.OPTIMIZER.BETAS"].get<std::vector<double>>());
+    EXPECT_EQ(r.augment.rand_layers, facts["randaugment"]["num_layers"]);
+    EXPECT_EQ(r.augment.rand_magnitude, facts["randaugment"]["magnitude"]);
+    EXPECT_EQ(r.augment.rand_deviation, facts["randaugment"]["magnitude_std"]);
+    EXPECT_EQ(r.augment.rand_probability, facts["randaugment"]["op_prob"]);
   }
 }
 
@@ -163,6 +167,14 @@ TEST(Recipe, AllRecipesOfTheProjectAreValid) {
 TEST(Plan, TooFewImagesAreRefused) {
   const Recipe recipe;
   EXPECT_THAT(refusal([&] { make_plan(recipe, {"a", "b"}, 100); }), HasSubstr("100 training images"));
+}
+
+TEST(Plan, ColourJitterBesideRandAugmentIsRefused) {
+  Recipe recipe;
+  recipe.augment.rand_layers = 2;
+  EXPECT_NO_THROW(make_plan(recipe, {"a", "b"}, 1000));
+  recipe.augment.contrast = 0.4;
+  EXPECT_THAT(refusal([&] { make_plan(recipe, {"a", "b"}, 1000); }), HasSubstr("RandAugment"));
 }
 
 }  // namespace

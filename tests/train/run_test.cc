@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include <csignal>
+#include <sstream>
 
 #include "base/file.h"
 #include "nn/state_dict.h"
@@ -195,6 +196,73 @@ TEST_F(Runs, NotANumberIsAnErrorThatNamesTheStep) {
   recipe.output.evaluate_every = 100;  // an evaluation would see it first
   const std::string message = failure([&] { run(recipe, options("a")); });
   EXPECT_THAT(message, testing::MatchesRegex("epoch [0-9]+/200: update [0-9]+: .*"));
+}
+
+TEST_F(Runs, SkippedUpdatesAreCountedAndTooManyInARowEndTheRun) {
+  Recipe recipe = test::small_recipe();
+  recipe.train.loss_limit = 1e-6;
+  recipe.train.bad_steps = 3;
+  EXPECT_THAT(
+      failure([&] { run(recipe, options("a")); }),
+      testing::AllOf(HasSubstr("update 1: skipped 3 times in a row"), HasSubstr("all layers are finite")));
+  const std::string log = read_text(folder("a").jsonl());
+  EXPECT_THAT(log, HasSubstr(R"("kind":"skipped","update":1)"));
+  recipe.train.bad_steps = 1000;
+  const RunResult result = run(recipe, options("b"));
+  EXPECT_EQ(result.summary.at("skipped_updates"), 3 * kUpdatesPerEpoch);
+  EXPECT_EQ(result.summary.at("updates"), 0);
+}
+
+TEST_F(Runs, StopEarlyWhenTheBestIsOld) {
+  Recipe recipe = test::small_recipe();
+  recipe.train.epochs = 40;
+  recipe.train.patience = 2;
+  recipe.optimizer.rate = 0.0;  // nothing is learned, so the first epoch stays the best
+  recipe.optimizer.warmup_rate = 0.0;
+  recipe.optimizer.minimum_rate = 0.0;
+  std::int64_t observed = 0;
+  RunOptions watching = options("a");
+  watching.observe = [&](std::int64_t, std::span<const float>) { ++observed; };
+  const RunResult result = run(recipe, watching);
+  EXPECT_LT(result.summary.at("epochs").get<std::int64_t>(), 20);
+  EXPECT_THAT(said_, HasSubstr("stopped early"));
+  EXPECT_EQ(observed, data_.validation.size());
+}
+
+TEST_F(Runs, BalancedClassesResumeBitForBit) {
+  Recipe recipe = test::small_recipe();
+  recipe.data.balance = true;
+  run(recipe, options("whole"));
+  run_until(6, recipe, options("pieces"));
+  RunOptions again = options("pieces");
+  again.resume = true;
+  run(recipe, again);
+  EXPECT_EQ(difference(folder("whole").checkpoint(), folder("pieces").checkpoint()), "");
+}
+
+TEST_F(Runs, UpdatesReportSpeedAndMemory) {
+  Recipe recipe = test::small_recipe();
+  run(recipe, options("a"));
+  std::istringstream log(read_text(folder("a").jsonl()));
+  std::string line;
+  ASSERT_TRUE(std::getline(log, line));
+  const auto update = nlohmann::json::parse(line);
+  EXPECT_GT(update.at("images_per_second").get<double>(), 0.0);
+  EXPECT_GE(update.at("data_wait").get<double>(), 0.0);
+  EXPECT_LE(update.at("data_wait").get<double>(), 1.0);
+  EXPECT_GT(update.at("peak_memory_mib").get<double>(), 10.0);
+}
+
+TEST_F(Runs, ADamagedTensorIsRefusedByName) {
+  const Recipe recipe = test::small_recipe();
+  run_until(2, recipe, options("a"));
+  std::string bytes = read_text(folder("a").checkpoint());
+  bytes[bytes.size() - 100] = static_cast<char>(bytes[bytes.size() - 100] ^ 1);
+  write_text(folder("a").checkpoint(), bytes);
+  RunOptions again = options("a");
+  again.resume = true;
+  EXPECT_THAT(failure([&] { run(recipe, again); }),
+              testing::AllOf(HasSubstr("checkpoint.safetensors: tensor "), HasSubstr("damaged")));
 }
 
 TEST_F(Runs, BrokenPicturesAreSkippedOrStopTheRun) {
