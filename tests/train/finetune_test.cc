@@ -69,7 +69,9 @@ TEST(FrozenStages, KeepWeightsAndRunningStatistics) {
   int frozen = 0;
   for (const auto& [name, change] : changed) {
     const bool first = name.starts_with("patch_embed.") || name.starts_with("layers.0.");
-    if (first) EXPECT_EQ(change, 0.0) << name;
+    if (first) {
+      EXPECT_EQ(change, 0.0) << name;
+    }
     frozen += first;
   }
   EXPECT_GT(frozen, 0);
