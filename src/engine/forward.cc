@@ -49,6 +49,16 @@ class Pass {
   void conv3x3(std::string_view part, const PackedLinear& layer, const ConvInput& input,
                const kernels::LinearOutput& output);
 
+  /// A task's rows of conv(x), which are left in `sum`, normalised and packed for the layer.
+  PackedRows pack_normalised(const DepthwiseWeights& conv, const PackedLinear& layer, const MapShape& shape,
+                             const Task& task, float* sum, TaskMemory& memory);
+  /// Where that sum goes: shares of the same rows all need it, one of them keeps it in the other map.
+  float* place_of_sum(const MapShape& shape, const Task& task, TaskMemory& memory);
+  /// Floats of memory that both take for a task of so many rows.
+  static std::int64_t normalised_memory(const PackedLinear& layer, const MapShape& shape, std::int64_t rows) {
+    return layer.packed_size(rows) + 2 * rows * shape.channels + kernels::depthwise_memory(shape.width, 1);
+  }
+
   // The steps of a block.
   void mix_in(const Block& block, const MapShape& shape, float* x, float* gate);
   void convolve_states(const StateMixing& mixing, const MapShape& shape, const float* x, float* u,
@@ -77,6 +87,22 @@ void Pass::convolve(const DepthwiseWeights& conv, const float* x, const MapShape
                               y + (pixel - pixels.begin) * in.channels, rows, run_.isa());
     pixel += count;
   }
+}
+
+PackedRows Pass::pack_normalised(const DepthwiseWeights& conv, const PackedLinear& layer,
+                                 const MapShape& shape, const Task& task, float* sum, TaskMemory& memory) {
+  const std::int64_t d = shape.channels;
+  const PackedRows packed = memory.take_packed(layer, task.count());
+  float* normalised = memory.take(task.count() * d);
+  convolve(conv, current(), shape, task.rows, sum, memory);
+  kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, run_.isa());
+  layer.pack(normalised, d, packed);
+  return packed;
+}
+
+float* Pass::place_of_sum(const MapShape& shape, const Task& task, TaskMemory& memory) {
+  if (task.split == 0) return other() + task.rows.begin * shape.channels;
+  return memory.take(task.count() * shape.channels);
 }
 
 void Pass::conv3x3(std::string_view part, const PackedLinear& layer, const ConvInput& input,
@@ -144,19 +170,13 @@ void Pass::mix_in(const Block& block, const MapShape& shape, float* x, float* ga
   const std::int64_t e = mixing.in_x.outputs();
   const std::int64_t tokens = shape.tokens();
   const TaskGrid tasks = run_.grid(tokens, mixing.in_x);
-  const std::int64_t floats = mixing.in_x.packed_size(tasks.block_rows()) + 2 * tasks.block_rows() * d +
-                              kernels::depthwise_memory(shape.width, 1);
+  const std::int64_t floats = normalised_memory(mixing.in_x, shape, tasks.block_rows());
   run_.step("cpe1+ln_1+in_proj", "cpe + norm + linear",
             depthwise_flops(block.cpe1, tokens) + 2.0 * linear_flops(mixing.in_x, tokens),
             2 * tokens * (d + e) + 2 * d * e, [&] {
               run_.for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
-                const PackedRows packed = memory.take_packed(mixing.in_x, task.count());
-                float* normalised = memory.take(task.count() * d);
-                // Shares of the same rows all need the sum, one of them keeps it.
-                float* sum = task.split == 0 ? other() + task.rows.begin * d : memory.take(task.count() * d);
-                convolve(block.cpe1, current(), shape, task.rows, sum, memory);
-                kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, run_.isa());
-                mixing.in_x.pack(normalised, d, packed);
+                float* sum = place_of_sum(shape, task, memory);
+                const PackedRows packed = pack_normalised(block.cpe1, mixing.in_x, shape, task, sum, memory);
                 mixing.in_x.multiply(packed, task.columns(mixing.in_x),
                                      at_rows({.data = x, .stride = e}, task));
                 mixing.in_z.multiply(
@@ -239,16 +259,11 @@ void Pass::mlp(const Block& block, const MapShape& shape) {
 void Pass::mlp_in_one(const Block& block, const MapShape& shape, const TaskGrid& tasks) {
   const std::int64_t d = block.dim;
   const std::int64_t rows = tasks.block_rows();
-  const std::int64_t floats = block.fc1.packed_size(rows) + block.fc2.packed_size(rows) + 2 * rows * d +
-                              kernels::depthwise_memory(shape.width, 1);
+  const std::int64_t floats = normalised_memory(block.fc1, shape, rows) + block.fc2.packed_size(rows);
   run_.for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
-    const PackedRows packed = memory.take_packed(block.fc1, task.count());
     const PackedRows hidden = memory.take_packed(block.fc2, task.count());
     float* sum = memory.take(task.count() * d);
-    float* normalised = memory.take(task.count() * d);
-    convolve(block.cpe2, current(), shape, task.rows, sum, memory);
-    kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, run_.isa());
-    block.fc1.pack(normalised, d, packed);
+    const PackedRows packed = pack_normalised(block.cpe2, block.fc1, shape, task, sum, memory);
     block.fc1.multiply(packed, GemmActivation::gelu, block.fc2, hidden);
     block.fc2.multiply(
         hidden, {0, d},
@@ -262,15 +277,9 @@ void Pass::mlp_in_two(const Block& block, const MapShape& shape, const TaskGrid&
   const std::int64_t d = block.dim;
   const std::int64_t hidden = block.fc1.outputs();
   const std::int64_t rows = tasks.block_rows();
-  const std::int64_t floats =
-      block.fc1.packed_size(rows) + 2 * rows * d + kernels::depthwise_memory(shape.width, 1);
-  run_.for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
-    const PackedRows packed = memory.take_packed(block.fc1, task.count());
-    float* normalised = memory.take(task.count() * d);
-    float* sum = task.split == 0 ? other() + task.rows.begin * d : memory.take(task.count() * d);
-    convolve(block.cpe2, current(), shape, task.rows, sum, memory);
-    kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, run_.isa());
-    block.fc1.pack(normalised, d, packed);
+  run_.for_tasks(tasks, normalised_memory(block.fc1, shape, rows), [&](const Task& task, TaskMemory& memory) {
+    float* sum = place_of_sum(shape, task, memory);
+    const PackedRows packed = pack_normalised(block.cpe2, block.fc1, shape, task, sum, memory);
     block.fc1.multiply(packed, task.columns(block.fc1),
                        at_rows({.data = wide(), .stride = hidden, .activation = GemmActivation::gelu}, task));
   });
