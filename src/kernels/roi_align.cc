@@ -23,7 +23,7 @@ struct BoxTaps {
   RoiTaps<T> rows;
   RoiTaps<T> columns;
   std::int64_t image = 0;
-  T share = 0;  ///< one over the samples of a bin
+  T samples = 1;  ///< of a bin
 
   void assign(const RoiAlign<T>& roi, std::int64_t index) {
     const T* box = roi.boxes + 5 * index;
@@ -42,7 +42,7 @@ struct BoxTaps {
     const bool fixed = roi.sampling_ratio > 0;
     const auto across = fixed ? roi.sampling_ratio : static_cast<std::int64_t>(std::ceil(bin_width));
     const auto down = fixed ? roi.sampling_ratio : static_cast<std::int64_t>(std::ceil(bin_height));
-    share = T{1} / static_cast<T>(std::max<std::int64_t>(across * down, 1));
+    samples = static_cast<T>(std::max<std::int64_t>(across * down, 1));
     columns.assign(left, bin_width, roi.size, across, roi.width);
     rows.assign(top, bin_height, roi.size, down, roi.height);
   }
@@ -60,7 +60,8 @@ HWY_INLINE void for_channel_blocks(std::int64_t begin, std::int64_t end, const B
   for (; c < end; ++c) body(single, c, std::integral_constant<int, 1>());
 }
 
-/// One bin: out[c] = share · sum over taps of weight · image[row, column, c].
+/// One bin: out[c] = (sum over taps of weight · image[row, column, c]) / samples. The division comes last, as
+/// in the reference: a bin that is exactly half covered by a bitmap gives exactly one half.
 template <typename T>
 void pool_bin(const RoiAlign<T>& roi, const BoxTaps<T>& taps, std::int64_t y, std::int64_t x, const T* image,
               T* out) {
@@ -72,10 +73,9 @@ void pool_bin(const RoiAlign<T>& roi, const BoxTaps<T>& taps, std::int64_t y, st
     auto sum3 = hn::Zero(d);
     for (auto row = taps.rows.begin(y); row != taps.rows.end(y); ++row) {
       const T* line = image + row->cell * roi.width * roi.channels + c;
-      const T down = row->weight * taps.share;
       for (auto column = taps.columns.begin(x); column != taps.columns.end(x); ++column) {
         const T* cell = line + column->cell * roi.channels;
-        const auto weight = hn::Set(d, down * column->weight);
+        const auto weight = hn::Set(d, row->weight * column->weight);
         sum0 = hn::MulAdd(weight, hn::LoadU(d, cell), sum0);
         if constexpr (count() == 4) {
           sum1 = hn::MulAdd(weight, hn::LoadU(d, cell + lanes), sum1);
@@ -84,11 +84,12 @@ void pool_bin(const RoiAlign<T>& roi, const BoxTaps<T>& taps, std::int64_t y, st
         }
       }
     }
-    hn::StoreU(sum0, d, out + c);
+    const auto samples = hn::Set(d, taps.samples);
+    hn::StoreU(hn::Div(sum0, samples), d, out + c);
     if constexpr (count() == 4) {
-      hn::StoreU(sum1, d, out + c + lanes);
-      hn::StoreU(sum2, d, out + c + 2 * lanes);
-      hn::StoreU(sum3, d, out + c + 3 * lanes);
+      hn::StoreU(hn::Div(sum1, samples), d, out + c + lanes);
+      hn::StoreU(hn::Div(sum2, samples), d, out + c + 2 * lanes);
+      hn::StoreU(hn::Div(sum3, samples), d, out + c + 3 * lanes);
     }
   });
 }
@@ -122,7 +123,7 @@ void spread_channels(const RoiAlign<T>& roi, const T* dpooled, T* dfeatures, Row
       for (auto row = taps.rows.begin(y); row != taps.rows.end(y); ++row) {
         for (auto column = taps.columns.begin(x); column != taps.columns.end(x); ++column) {
           T* cell = image + (row->cell * roi.width + column->cell) * roi.channels;
-          const T weight = row->weight * taps.share * column->weight;
+          const T weight = row->weight * column->weight / taps.samples;
           for_vectors<T>(range.begin, range.end, [&](auto d, std::int64_t c) HWY_ATTR {
             hn::StoreU(hn::MulAdd(hn::Set(d, weight), hn::LoadU(d, in + c), hn::LoadU(d, cell + c)), d,
                        cell + c);
