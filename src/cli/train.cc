@@ -10,11 +10,14 @@
 #include "cli/training_report.h"
 #include "cli/verbs.h"
 #include "data/sampling.h"
+#include "data/segmentation_dataset.h"
 #include "spatialmamba/architecture.h"
+#include "spatialmamba/task.h"
 #include "spatialmamba/weights.h"
 #include "train/finetune.h"
 #include "train/recipe.h"
 #include "train/run_folder.h"
+#include "train/segmentation_trainer.h"
 #include "train/trainer.h"
 
 namespace spatialmamba::cli {
@@ -57,6 +60,10 @@ data::Parts open_parts(const Options& options, const train::Recipe& recipe) {
 train::Recipe recipe_for_finetuning(const Options& options) {
   const std::string source = options.run.finetune.string();
   const Weights weights = read_weights(options.run.finetune, options.run.finetune_ema ? "model_ema" : "");
+  if (const Task task = infer_task(weights.tensors); task != Task::classification) {
+    fail_usage("{}: weights for {}; which recipe they are to be trained with, --config must say", source,
+               name_of(task));
+  }
   const Architecture architecture = infer_architecture(weights.tensors);
   train::Recipe unchosen;
   unchosen.data.channels = architecture.in_channels;
@@ -90,6 +97,50 @@ void require(bool given, const char* option) {
   if (!given) fail_usage("{} is needed; see `spatialmamba train --help`", option);
 }
 
+Task task_of(const train::Recipe& recipe) {
+  return task_from_name(recipe.model.task);
+}
+
+void announce(const Options& options, const train::Recipe& recipe, std::int64_t training,
+              std::int64_t validation, std::size_t classes) {
+  options.run.say(fmt::format("{} training and {} validation images of {} classes, model {}, {} threads",
+                              training, validation, classes, recipe.model.variant, options.threads));
+}
+
+train::RunResult train_classifier(Options& options, const train::Recipe& recipe) {
+  const auto [training, validation] = open_parts(options, recipe);
+  TrainingReport report(validation);
+  options.run.observe = [&](std::int64_t sample, std::span<const float> logits) {
+    report.observe(sample, logits);
+  };
+  announce(options, recipe, training.size(), validation.size(), training.classes.size());
+  train::RunResult result = train::train(recipe, training, validation, options.run);
+  if (!result.interrupted) report.write(options.run.out, result.summary);
+  return result;
+}
+
+train::RunResult train_segmentor(const Options& options, const train::Recipe& recipe) {
+  data::SegmentationOptions how;
+  if (recipe.segmentation.zero_label == "background") how.zero = data::ZeroLabel::first_class;
+  const auto training = data::open_segmentation(options.data, data::Split::train, how);
+  const auto validation = data::open_segmentation(options.data, data::Split::validation, how);
+  announce(options, recipe, training.size(), validation.size(), training.classes.size());
+  return train::train_segmentation(recipe, training, validation, options.run);
+}
+
+std::string percent(const nlohmann::ordered_json& summary, const char* key) {
+  return fmt::format("{:.2f} %", 100.0 * summary[key].get<double>());
+}
+
+std::string classification_line(const nlohmann::ordered_json& summary) {
+  return fmt::format("top-1 {}, top-5 {}", percent(summary, "top1"), percent(summary, "top5"));
+}
+
+std::string segmentation_line(const nlohmann::ordered_json& summary) {
+  return fmt::format("mIoU {}, mAcc {}, aAcc {}", percent(summary, "mIoU"), percent(summary, "mAcc"),
+                     percent(summary, "aAcc"));
+}
+
 void run(Options& options) {
   const train::Recipe recipe = choose_recipe(options);
   if (options.show_config) {
@@ -102,26 +153,18 @@ void run(Options& options) {
   require(!options.run.out.empty(), "--out");
   at::set_num_threads(options.threads);
 
-  const auto [training, validation] = open_parts(options, recipe);
-  TrainingReport report(validation);
-  options.run.observe = [&](std::int64_t sample, std::span<const float> logits) {
-    report.observe(sample, logits);
-  };
   const InterruptGuard guard;
   options.run.stop = InterruptGuard::requested;
   options.run.say = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
-  options.run.say(fmt::format("{} training and {} validation images of {} classes, model {}, {} threads",
-                              training.size(), validation.size(), training.classes.size(),
-                              recipe.model.variant, options.threads));
-  const train::RunResult result = train::train(recipe, training, validation, options.run);
+  const bool segments = task_of(recipe) == Task::segmentation;
+  const train::RunResult result =
+      segments ? train_segmentor(options, recipe) : train_classifier(options, recipe);
   if (result.interrupted && InterruptGuard::requested()) throw Interrupted{};
   if (result.interrupted) return;
-  report.write(options.run.out, result.summary);
   if (options.json) {
     print_json(result.summary);
   } else {
-    fmt::print("top-1 {:.2f} %, top-5 {:.2f} %: {}\n", 100.0 * result.summary["top1"].get<double>(),
-               100.0 * result.summary["top5"].get<double>(),
+    fmt::print("{}: {}\n", segments ? segmentation_line(result.summary) : classification_line(result.summary),
                (options.run.out / result.summary["weights"].get<std::string>()).string());
   }
 }

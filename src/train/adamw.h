@@ -47,6 +47,7 @@ class AdamW {
 
   /// The decaying group first: the order in which PyTorch numbers an optimizer's state.
   const std::vector<Slot>& slots() const { return slots_; }
+  const AdamWOptions& options() const { return options_; }
   std::int64_t updates() const { return updates_; }
   void set_updates(std::int64_t updates) { updates_ = updates; }
 

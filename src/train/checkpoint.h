@@ -7,6 +7,7 @@
 #include "spatialmamba/weights.h"
 #include "train/learner.h"
 #include "train/log.h"
+#include "train/run_conduct.h"
 
 namespace spatialmamba::train {
 
@@ -24,18 +25,10 @@ struct Progress {
   double train_seconds = 0.0;      ///< spent training altogether
   double wait_seconds = 0.0;       ///< of epoch_seconds: spent waiting for images
   std::int64_t epoch_skipped = 0;  ///< of epoch_updates: not usable, so not made
-  std::int64_t skipped = 0;        ///< the same altogether
-  std::int64_t skipped_in_a_row = 0;
+  SkippedUpdates skipped = {};     ///< altogether
   double best_top1 = -1.0;
   double best_ema_top1 = -1.0;
   std::vector<EpochRecord> history = {};
-};
-
-/// What a run was started with; a resumed one must agree.
-struct RunIdentity {
-  std::string recipe;                ///< YAML
-  std::vector<std::string> classes;  ///< in their order
-  std::int64_t train_images = 0;
 };
 
 struct SavedRun {

@@ -1,7 +1,5 @@
 #include "train/journal.h"
 
-#include <sys/resource.h>
-
 #include "train/curves.h"
 
 namespace spatialmamba::train {
@@ -21,12 +19,6 @@ Journal::Journal(const RunFolder& folder, std::int64_t updates, const std::vecto
 void Journal::rewrite(const std::vector<EpochRecord>& history) const {
   write_csv(folder_.csv(), history);
   draw_curves(folder_.curves(), history);
-}
-
-double peak_memory() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;  // Linux counts in KiB
 }
 
 void Journal::add_skipped(std::int64_t number, const std::string& problem) {

@@ -2,20 +2,11 @@
 
 #include "train/learner.h"
 #include "train/log.h"
+#include "train/run_conduct.h"
 #include "train/run_folder.h"
 #include "train/tensorboard.h"
 
 namespace spatialmamba::train {
-
-/// How fast a run goes and what it takes.
-struct Throughput {
-  double images_per_second = 0.0;
-  double data_wait = 0.0;    ///< share of the time spent waiting for images
-  double peak_memory = 0.0;  ///< of the process so far, in MiB
-};
-
-/// Of this process so far, in MiB.
-double peak_memory();
 
 /// Everything that a run writes down for people to read: log.csv, log.jsonl, TensorBoard's events and the
 /// picture of the curves.

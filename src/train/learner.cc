@@ -1,18 +1,13 @@
 #include "train/learner.h"
 
-#include <cmath>
-
 #include "base/error.h"
 #include "nn/state_dict.h"
-#include "train/ema.h"
+#include "train/evaluation_mode.h"
 #include "train/layer_decay.h"
 #include "train/losses.h"
 
 namespace spatialmamba::train {
 namespace {
-
-/// torch.nn.utils.clip_grad_norm_ adds this to the norm.
-constexpr double kClipEpsilon = 1e-6;
 
 NamedTensors named_parameters(const nn::SpatialMambaImpl& model) {
   NamedTensors parameters;
@@ -38,32 +33,34 @@ std::vector<std::shared_ptr<torch::nn::Module>> frozen_modules(const nn::Spatial
   return modules;
 }
 
-AdamW make_optimizer(nn::SpatialMamba& model, const LearnerOptions& options) {
+/// With what the options fix and exclude from learning.
+nn::SpatialMamba prepared(nn::SpatialMamba model, const LearnerOptions& options) {
   if (options.accumulation < 1) fail_usage("accumulation is {}, expected at least 1", options.accumulation);
   if (options.mesa > 0.0 && !options.ema) fail_usage("MESA needs the EMA, whose weights teach");
   validate(options.schedule);
   constrain_fusion(*model, options.fusion);
   freeze(*model, options.frozen_stages);
-  return AdamW(group_parameters(named_parameters(*model)), options.adamw, [&](const std::string& name) {
-    return layer_rate_scale(name, model->architecture(), options.layer_decay);
-  });
+  return model;
 }
 
-/// Works in evaluation mode and without gradients, and puts the mode back.
-class EvaluationMode {
- public:
-  explicit EvaluationMode(torch::nn::Module& module) : module_(module), was_training_(module.is_training()) {
-    module_.eval();
-  }
-  ~EvaluationMode() { module_.train(was_training_); }
-  EvaluationMode(const EvaluationMode&) = delete;
-  EvaluationMode& operator=(const EvaluationMode&) = delete;
+nn::SpatialMamba make_average(const nn::SpatialMamba& model, bool wanted) {
+  if (!wanted) return nullptr;
+  nn::SpatialMamba average = copy_model(*model);
+  average->eval();
+  for (torch::Tensor& parameter : average->parameters()) parameter.set_requires_grad(false);
+  return average;
+}
 
- private:
-  torch::nn::Module& module_;
-  bool was_training_;
-  torch::NoGradGuard no_grad_;
-};
+Updater make_updater(const nn::SpatialMamba& model, const nn::SpatialMamba& average,
+                     const LearnerOptions& options) {
+  const auto rate_scale = [&](const std::string& name) {
+    return layer_rate_scale(name, model->architecture(), options.layer_decay);
+  };
+  return {AdamW(group_parameters(named_parameters(*model)), options.adamw, rate_scale),
+          nn::named_state(*model),
+          average ? nn::named_state(*average) : NamedTensors{},
+          {.clip_norm = options.clip_norm, .ema_decay = options.ema_decay, .loss_limit = options.loss_limit}};
+}
 
 }  // namespace
 
@@ -88,14 +85,11 @@ void set_element_type(nn::SpatialMambaImpl& model, torch::ScalarType type) {
 }
 
 Learner::Learner(nn::SpatialMamba model, const LearnerOptions& options)
-    : options_(options), model_(std::move(model)), optimizer_(make_optimizer(model_, options)) {
-  frozen_ = frozen_modules(*model_, options.frozen_stages);
-  if (options.ema) {
-    ema_model_ = copy_model(*model_);
-    ema_model_->eval();
-    for (torch::Tensor& parameter : ema_model_->parameters()) parameter.set_requires_grad(false);
-  }
-}
+    : options_(options),
+      model_(prepared(std::move(model), options)),
+      ema_model_(make_average(model_, options.ema)),
+      updater_(make_updater(model_, ema_model_, options)),
+      frozen_(frozen_modules(*model_, options.frozen_stages)) {}
 
 void Learner::begin_training_mode() {
   model_->train();
@@ -106,33 +100,15 @@ torch::Tensor Learner::teach(const torch::Tensor& images) {
   return torch::softmax(evaluate_logits(*ema_model_, images), -1);
 }
 
-/// A training pass over unusable images would leave its mark on BatchNorm's running statistics.
-void Learner::remember_statistics() {
-  const torch::NoGradGuard no_grad;
-  if (statistics_.empty()) {
-    for (const torch::Tensor& buffer : model_->buffers()) statistics_.emplace_back(buffer, buffer.clone());
-  } else {
-    for (auto& [buffer, before] : statistics_) before.copy_(buffer);
-  }
-}
-
-void Learner::restore_statistics() {
-  const torch::NoGradGuard no_grad;
-  for (auto& [buffer, before] : statistics_) buffer.copy_(before);
-}
-
 void Learner::drop_gradients() {
-  optimizer_.zero_grad();
-  step_begun_ = false;
-  problem_.clear();
+  updater_.drop();
 }
 
 std::string Learner::first_non_finite_layer() {
   const torch::NoGradGuard no_grad;
   if (!torch::isfinite(images_).all().item<bool>()) return "the images";
-  remember_statistics();
   const auto stages = model_->forward_stages(images_, true).named();
-  restore_statistics();
+  updater_.restore_buffers();
   for (const auto& [name, output] : stages) {
     if (!torch::isfinite(output).all().item<bool>()) return name == "logits" ? "head" : name;
   }
@@ -141,9 +117,7 @@ std::string Learner::first_non_finite_layer() {
 
 MicroStep Learner::accumulate(const torch::Tensor& images, const torch::Tensor& targets, bool mesa) {
   MicroStep step;
-  if (!step_begun_) remember_statistics();
-  step_begun_ = true;
-  if (!problem_.empty()) return {.usable = false};
+  if (!updater_.begin_pass()) return {.usable = false};
   images_ = images;
   begin_training_mode();
   const torch::Tensor logits = model_->forward(images);
@@ -154,42 +128,16 @@ MicroStep Learner::accumulate(const torch::Tensor& images, const torch::Tensor& 
     step.teacher = teacher.item<double>();
     loss = loss + options_.mesa * teacher;
   }
+  step.usable = updater_.accept(loss.item<double>());
   loss = loss / static_cast<double>(options_.accumulation);
   step.loss = loss.item<double>();
-  if (!std::isfinite(step.loss)) {
-    problem_ = fmt::format("the loss is {}", std::isnan(step.loss) ? "not a number" : "infinite");
-  } else if (step.cross_entropy > options_.loss_limit) {
-    problem_ =
-        fmt::format("the loss is {:.4g}, above the limit of {:.4g}", step.cross_entropy, options_.loss_limit);
-  }
-  step.usable = problem_.empty();
   if (step.usable) loss.backward();
   return step;
 }
 
 Update Learner::update() {
-  Update result{.learning_rate = options_.schedule.for_update(updates())};
   constrain_fusion_gradients(*model_, options_.fusion);
-  if (problem_.empty()) result.gradient_norm = optimizer_.gradient_norm();
-  if (!std::isfinite(result.gradient_norm)) {
-    problem_ = fmt::format("the gradient of {} is not finite", optimizer_.first_non_finite_gradient());
-  }
-  if (!problem_.empty()) {
-    result.problem = problem_;
-    restore_statistics();
-    drop_gradients();
-    return result;
-  }
-  const double scale =
-      options_.clip_norm > 0.0 ? options_.clip_norm / (result.gradient_norm + kClipEpsilon) : 1.0;
-  result.clipped = scale < 1.0;
-  optimizer_.step(result.learning_rate, result.clipped ? scale : 1.0);
-  drop_gradients();
-  if (options_.ema) {
-    update_ema(options_.ema_decay, nn::named_state(*ema_model_), nn::named_state(*model_),
-               options_.adamw.isa);
-  }
-  return result;
+  return updater_.apply(options_.schedule.for_update(updates()));
 }
 
 }  // namespace spatialmamba::train

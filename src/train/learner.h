@@ -3,15 +3,13 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
-#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "nn/spatial_mamba.h"
-#include "train/adamw.h"
 #include "train/fusion_ablation.h"
 #include "train/schedule.h"
+#include "train/updater.h"
 
 namespace spatialmamba::train {
 
@@ -37,15 +35,6 @@ struct MicroStep {
   double teacher = 0.0;        ///< cross-entropy against the teacher; 0 without MESA
   /// False: the loss is not finite or has exploded, so nothing was differentiated and update() will skip.
   bool usable = true;
-};
-
-/// What one update did.
-struct Update {
-  double learning_rate = 0.0;
-  double gradient_norm = 0.0;  ///< before clipping
-  bool clipped = false;
-  /// Why the update was skipped, naming the parameter for a gradient; empty where it was made.
-  std::string problem = {};
 };
 
 /// The arithmetic of training, without data, files or clocks: losses and gradients of micro-batches, and
@@ -76,28 +65,23 @@ class Learner {
   /// Null without EMA.
   nn::SpatialMamba& ema_model() { return ema_model_; }
   const nn::SpatialMamba& ema_model() const { return ema_model_; }
-  AdamW& optimizer() { return optimizer_; }
-  const AdamW& optimizer() const { return optimizer_; }
+  const Updater& updater() const { return updater_; }
+  AdamW& optimizer() { return updater_.optimizer(); }
+  const AdamW& optimizer() const { return updater_.optimizer(); }
   const LearnerOptions& options() const { return options_; }
   /// Updates made so far.
-  std::int64_t updates() const { return optimizer_.updates(); }
+  std::int64_t updates() const { return optimizer().updates(); }
 
  private:
   void begin_training_mode();
   torch::Tensor teach(const torch::Tensor& images);
-  void remember_statistics();
-  void restore_statistics();
 
   LearnerOptions options_;
   nn::SpatialMamba model_;
   nn::SpatialMamba ema_model_{nullptr};
-  AdamW optimizer_;
+  Updater updater_;
   std::vector<std::shared_ptr<torch::nn::Module>> frozen_;
-  bool step_begun_ = false;  ///< a micro-batch has been seen since the last update
-  std::string problem_;      ///< why the update to come must be skipped
-  torch::Tensor images_;     ///< the last ones; those that caused the problem where there is one
-  std::vector<std::pair<torch::Tensor, torch::Tensor>>
-      statistics_;  ///< BatchNorm's, with their values before
+  torch::Tensor images_;  ///< the last ones; those that caused the problem where there is one
 };
 
 /// A model of its own with the same architecture, options, element type and values.

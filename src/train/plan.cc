@@ -4,37 +4,17 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "train/recipe_parts.h"
 
 namespace spatialmamba::train {
 namespace {
 
 Architecture make_architecture(const Recipe& recipe, std::int64_t classes) {
-  const Recipe::Model& model = recipe.model;
-  const bool custom = model.variant == "custom";
-  Architecture architecture = custom ? Architecture{} : architecture_of(model.variant);
-  if (custom) {
-    architecture.variant = model.variant;
-    architecture.dims = model.dims;
-    architecture.depths = model.depths;
-  }
+  Architecture architecture = variant_of(recipe);
   architecture.in_channels = recipe.data.channels;
   architecture.num_classes = classes;
-  architecture.drop_path_rate = model.drop_path.value_or(architecture.drop_path_rate);
   architecture.mesa = recipe.train.mesa.value_or(architecture.mesa);
   return architecture;
-}
-
-image::InputFormat make_format(const Recipe::Data& data) {
-  image::InputFormat format;
-  format.height = static_cast<int>(data.size.front());
-  format.width = static_cast<int>(data.size.back());
-  format.channels = static_cast<int>(data.channels);
-  for (std::size_t c = 0; c < data.mean.size(); ++c) {
-    format.mean[c] = static_cast<float>(data.mean[c]);
-    format.std[c] = static_cast<float>(data.std[c]);
-  }
-  image::validate(format);
-  return format;
 }
 
 data::TrainTransform make_train_transform(const Recipe& recipe, const image::EvalTransform& evaluation) {
@@ -72,10 +52,7 @@ CosineSchedule make_schedule(const Recipe& recipe, std::int64_t updates_per_epoc
 }
 
 LearnerOptions make_learner_options(const Recipe& recipe, double mesa, std::int64_t updates_per_epoch) {
-  return {.adamw = {.beta1 = recipe.optimizer.betas[0],
-                    .beta2 = recipe.optimizer.betas[1],
-                    .epsilon = recipe.optimizer.epsilon,
-                    .weight_decay = recipe.optimizer.weight_decay},
+  return {.adamw = adamw_options(recipe),
           .schedule = make_schedule(recipe, updates_per_epoch),
           .clip_norm = recipe.train.clip_norm,
           .accumulation = recipe.train.accumulation,
@@ -122,10 +99,9 @@ Plan make_plan(const Recipe& recipe, const std::vector<std::string>& classes, st
   if (classes.empty()) fail_usage("the training data has no classes");
   Plan plan;
   plan.architecture = make_architecture(recipe, static_cast<std::int64_t>(classes.size()));
-  plan.model.precision = recipe.train.precision == "bf16" ? nn::Precision::bf16 : nn::Precision::full;
-  plan.model.checkpoint_blocks = recipe.model.checkpoint_blocks;
-  plan.element_type = recipe.train.precision == "fp64" ? torch::kFloat64 : torch::kFloat32;
-  plan.eval_transform = {.format = make_format(recipe.data),
+  plan.model = model_options(recipe);
+  plan.element_type = element_type(recipe);
+  plan.eval_transform = {.format = input_format(recipe.data),
                          .crop = recipe.data.eval_crop,
                          .filter = image::filter_from_name(recipe.data.interpolation)};
   if (recipe.train.frozen_stages > plan.architecture.stages()) {

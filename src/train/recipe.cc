@@ -264,6 +264,12 @@ void validate(const Recipe& recipe) {
     fail_usage("train.mesa is {} but train.ema is false: the averaged weights are its teacher",
                *recipe.train.mesa);
   }
+  if (recipe.segmentation.fit.size() != 2) {
+    fail_usage("segmentation.fit has {} values, expected [long side, short side]",
+               recipe.segmentation.fit.size());
+  }
+  require_range("segmentation.ratio", recipe.segmentation.ratio);
+  if (recipe.model.task != "classification") return;  // what follows counts epochs
   if (recipe.optimizer.warmup_epochs >= static_cast<double>(recipe.train.epochs)) {
     fail_usage("optimizer.warmup_epochs is {}, expected less than train.epochs, which is {}",
                recipe.optimizer.warmup_epochs, recipe.train.epochs);

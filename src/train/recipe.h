@@ -13,6 +13,7 @@ namespace spatialmamba::train {
 /// default of every key stand in one table (recipe_keys.cc); the initial values here are those defaults.
 struct Recipe {
   struct Model {
+    std::string task = "classification";
     std::string variant = "micro";
     std::vector<std::int64_t> dims;
     std::vector<std::int64_t> depths;
@@ -56,8 +57,22 @@ struct Recipe {
     double label_smoothing = 0.1;
   } augment;
 
+  struct Segmentation {
+    std::int64_t channels = 512;
+    std::int64_t auxiliary_channels = 256;
+    double auxiliary_weight = 0.4;
+    double dropout = 0.1;
+    std::string zero_label = "unlabelled";
+    std::vector<std::int64_t> fit = {2048, 512};
+    std::vector<double> ratio = {0.5, 2.0};
+    std::int64_t crop = 512;
+    double cat_max_ratio = 0.75;
+    bool photometric = true;
+  } segmentation;
+
   struct Train {
     std::int64_t epochs = 300;
+    std::int64_t iterations = 160'000;
     std::int64_t batch = 128;
     std::int64_t accumulation = 1;
     std::uint64_t seed = 0;
@@ -79,6 +94,9 @@ struct Recipe {
     double minimum_rate = 5e-6;
     std::int64_t rate_batch = 512;
     double warmup_epochs = 20;
+    std::int64_t warmup_iterations = 1500;
+    double warmup_factor = 1e-6;
+    double power = 1.0;
     double weight_decay = 0.05;
     double layer_decay = 1.0;
     std::vector<double> betas = {0.9, 0.999};
@@ -87,6 +105,7 @@ struct Recipe {
 
   struct Output {
     std::int64_t evaluate_every = 1;
+    std::int64_t evaluate_iterations = 16'000;
     std::int64_t keep_every = 0;
     double checkpoint_minutes = 30;
     std::int64_t log_every = 10;

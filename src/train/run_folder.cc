@@ -11,6 +11,10 @@ std::filesystem::path RunFolder::checkpoint_of(std::int64_t epoch) const {
   return folder_ / fmt::format("checkpoint_epoch_{:04}.safetensors", epoch);
 }
 
+std::filesystem::path RunFolder::checkpoint_at(std::int64_t iteration) const {
+  return folder_ / fmt::format("checkpoint_iteration_{:06}.safetensors", iteration);
+}
+
 bool RunFolder::holds_run() const {
   return std::filesystem::exists(recipe()) || std::filesystem::exists(checkpoint());
 }
@@ -21,8 +25,8 @@ bool RunFolder::is_run_file(const std::string& name) const {
   }
   const std::vector<std::string> report = report_files();
   if (std::ranges::find(report, name) != report.end()) return true;
-  return (name.starts_with("checkpoint_epoch_") && name.ends_with(".safetensors")) ||
-         name.starts_with("events.out.tfevents.");
+  const bool kept = name.starts_with("checkpoint_epoch_") || name.starts_with("checkpoint_iteration_");
+  return (kept && name.ends_with(".safetensors")) || name.starts_with("events.out.tfevents.");
 }
 
 void RunFolder::remove_files(const std::function<bool(const std::string&)>& chosen) const {

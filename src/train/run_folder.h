@@ -16,6 +16,8 @@ class RunFolder {
   std::filesystem::path recipe() const { return folder_ / "recipe.yaml"; }
   std::filesystem::path checkpoint() const { return folder_ / "checkpoint.safetensors"; }
   std::filesystem::path checkpoint_of(std::int64_t epoch) const;
+  /// Of a run that counts iterations.
+  std::filesystem::path checkpoint_at(std::int64_t iteration) const;
   std::filesystem::path best() const { return folder_ / "best.safetensors"; }
   std::filesystem::path best_ema() const { return folder_ / "best_ema.safetensors"; }
   std::filesystem::path csv() const { return folder_ / "log.csv"; }

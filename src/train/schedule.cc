@@ -1,5 +1,6 @@
 #include "train/schedule.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -17,6 +18,24 @@ double CosineSchedule::at(std::int64_t t) const {
   if (passed >= length) return minimum_rate;
   const double angle = std::numbers::pi * static_cast<double>(passed) / static_cast<double>(length);
   return minimum_rate + 0.5 * (base_rate - minimum_rate) * (1.0 + std::cos(angle));
+}
+
+double PolySchedule::at(std::int64_t iteration) const {
+  if (iteration < warmup_iterations) {
+    const auto steps = static_cast<double>(std::max<std::int64_t>(warmup_iterations - 1, 1));
+    return base_rate * (warmup_factor + (1.0 - warmup_factor) * static_cast<double>(iteration) / steps);
+  }
+  const auto steps = static_cast<double>(std::max<std::int64_t>(total_iterations - warmup_iterations - 1, 1));
+  const double passed = static_cast<double>(iteration - warmup_iterations) / steps;
+  return base_rate * std::pow(std::max(1.0 - passed, 0.0), power);
+}
+
+void validate(const PolySchedule& schedule) {
+  if (schedule.total_iterations < 1) fail_usage("the schedule has no iterations");
+  if (schedule.warmup_iterations < 0 || schedule.warmup_iterations >= schedule.total_iterations) {
+    fail_usage("the warm-up takes {} iterations, expected fewer than the {} of the whole run",
+               schedule.warmup_iterations, schedule.total_iterations);
+  }
 }
 
 void validate(const CosineSchedule& schedule) {

@@ -21,7 +21,21 @@ struct CosineSchedule {
   double for_update(std::int64_t update) const { return at(update > 0 ? update - 1 : 0); }
 };
 
+/// OpenMMLab's LinearLR followed by PolyLR: linear warm-up over the first iterations, then a power of what is
+/// left, down to 0 in the very last one.
+struct PolySchedule {
+  double base_rate = 6e-5;
+  double warmup_factor = 1e-6;  ///< of the base rate, in the first iteration
+  std::int64_t warmup_iterations = 1500;
+  std::int64_t total_iterations = 160'000;  ///< warm-up included
+  double power = 1.0;
+
+  /// The rate of iteration `iteration`, from 0.
+  double at(std::int64_t iteration) const;
+};
+
 /// Throws UsageError for a schedule that means nothing.
 void validate(const CosineSchedule& schedule);
+void validate(const PolySchedule& schedule);
 
 }  // namespace spatialmamba::train

@@ -1,9 +1,6 @@
 #include "train/trainer.h"
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <fmt/ranges.h>
-
-#include <chrono>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -18,51 +15,14 @@
 #include "train/journal.h"
 #include "train/plan.h"
 #include "train/reference_checkpoint.h"
-#include "train/run_folder.h"
+#include "train/run_conduct.h"
 #include "weights/checksums.h"
 
 namespace spatialmamba::train {
 namespace {
 
-constexpr std::size_t kSkippedShown = 5;
-
-/// Streams of random numbers that depend on the seed and the micro-batch alone.
-enum class Stream : std::uint64_t { mixture = 1, drop_path = 2 };
-
-Random stream_of(std::uint64_t seed, Stream stream, std::int64_t micro_batch) {
-  return {Random::mix(seed + static_cast<std::uint64_t>(stream)), static_cast<std::uint64_t>(micro_batch)};
-}
-
-class Stopwatch {
- public:
-  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
-  /// The seconds until now; starts again.
-  double lap() {
-    const double passed = seconds();
-    start_ = Clock::now();
-    return passed;
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point start_ = Clock::now();
-};
-
 std::string percent(const std::optional<double>& share) {
   return share ? fmt::format("{:.2f} %", 100.0 * *share) : std::string("-");
-}
-
-/// Refuses, empties or accepts the output folder. True when there is a state to resume from.
-bool prepare_folder(const RunFolder& folder, const RunOptions& options) {
-  if (folder.holds_run() && !options.resume && !options.force) {
-    fail("{}: holds a training run already; --resume continues it, --force starts over",
-         folder.path().string());
-  }
-  const bool resumes = options.resume && std::filesystem::exists(folder.checkpoint());
-  folder.remove_leftovers();
-  if (!resumes) folder.remove_run();
-  make_folder(folder.path());
-  return resumes;
 }
 
 void load_finetuned(nn::SpatialMambaImpl& model, const RunOptions& options, std::uint64_t seed) {
@@ -86,19 +46,6 @@ nn::SpatialMamba make_model(const Plan& plan, const Recipe& recipe, const RunOpt
   return model;
 }
 
-/// Throws unless the run in `file` is this one.
-void require_same_run(const std::filesystem::path& file, const RunIdentity& saved, const RunIdentity& now) {
-  const auto changed =
-      differences(parse_recipe(saved.recipe, file.string()), parse_recipe(now.recipe, "recipe"));
-  if (!changed.empty()) {
-    fail("{}: --resume continues the same recipe, but {}", file.string(), fmt::join(changed, "; "));
-  }
-  if (saved.train_images != now.train_images || saved.classes != now.classes) {
-    fail("{}: the run was started on {} images of {} classes, the data now has {} of {}", file.string(),
-         saved.train_images, saved.classes.size(), now.train_images, now.classes.size());
-  }
-}
-
 class Run {
  public:
   Run(const Recipe& recipe, const data::Dataset& training, const data::Dataset& validation,
@@ -119,8 +66,8 @@ class Run {
     } else if (!options.resume_from.empty()) {
       resume_reference();
     }
-    report_skipped(training.problems);
-    report_skipped(validation.problems);
+    skipped_.report(training.problems, options.say);
+    skipped_.report(validation.problems, options.say);
     write_text(folder_.recipe(), to_yaml(recipe, true));
     journal_.emplace(folder_, progress_.updates, progress_.history);
   }
@@ -147,7 +94,6 @@ class Run {
   void keep_best(const EpochRecord& record);
   void save(const std::filesystem::path& path);
   void count_time();
-  void report_skipped(const std::vector<std::string>& skipped);
   void report_epoch(const EpochRecord& record) const;
   nlohmann::ordered_json summarise();
 
@@ -178,7 +124,7 @@ class Run {
   Stopwatch since_counted_;    ///< training time that is not in the progress yet
   double pending_loss_ = 0.0;  ///< of the micro-batches since the last update
   std::int64_t pending_ = 0;   ///< how many these are
-  std::size_t skipped_ = 0;
+  SkippedFiles skipped_;
 };
 
 void Run::resume() {
@@ -241,17 +187,7 @@ void Run::save(const std::filesystem::path& path) {
 
 /// How fast the epoch under way has gone so far.
 Throughput Run::throughput() const {
-  const double seconds = std::max(progress_.epoch_seconds, 1e-9);
-  return {.images_per_second = static_cast<double>(progress_.images) / seconds,
-          .data_wait = std::min(1.0, progress_.wait_seconds / seconds),
-          .peak_memory = peak_memory()};
-}
-
-void Run::report_skipped(const std::vector<std::string>& skipped) {
-  for (const std::string& sentence : skipped) {
-    if (skipped_++ < kSkippedShown) options_.say("skipped: " + sentence);
-    if (skipped_ == kSkippedShown) options_.say("skipped: further broken images are not listed");
-  }
+  return throughput_of(progress_.images, progress_.epoch_seconds, progress_.wait_seconds);
 }
 
 void Run::train_batch(const data::Batch& batch) {
@@ -279,20 +215,9 @@ bool Run::next_batch(data::Loader& loader, data::Batch& batch) {
 /// Ends the run when nothing but skipping has been going on.
 void Run::skip_update(const Update& update) {
   ++progress_.epoch_skipped;
-  ++progress_.skipped;
-  ++progress_.skipped_in_a_row;
-  const std::int64_t number = progress_.updates + 1;
-  journal_->add_skipped(number, update.problem);
-  if (progress_.skipped_in_a_row < recipe_.train.bad_steps) {
-    options_.say(fmt::format("update {} skipped: {}", number, update.problem));
-    return;
-  }
-  const std::string layer = learner_.first_non_finite_layer();
-  fail(
-      "update {}: skipped {} times in a row, at last because {}; {}; a smaller learning rate or a longer "
-      "warm-up may help",
-      number, progress_.skipped_in_a_row, update.problem,
-      layer.empty() ? "all layers are finite" : "the first layer that is not finite is " + layer);
+  journal_->add_skipped(progress_.updates + 1, update.problem);
+  count_skipped(progress_.skipped, progress_.updates + 1, update.problem, recipe_.train.bad_steps,
+                options_.say, [this] { return learner_.first_non_finite_layer(); });
 }
 
 void Run::update() {
@@ -304,7 +229,7 @@ void Run::update() {
   } else {
     progress_.loss_sum += pending_loss_;
     progress_.norm_sum += made.gradient_norm;
-    progress_.skipped_in_a_row = 0;
+    progress_.skipped.in_a_row = 0;
     ++progress_.updates;
     if (progress_.updates % recipe_.output.log_every == 0) {
       journal_->add_update(progress_.updates, made, pending_loss_, throughput());
@@ -325,7 +250,7 @@ Run::Outcome Run::train_epoch() {
   since_counted_.lap();
   data::Batch batch;
   while (progress_.epoch_updates < plan_.updates_per_epoch && next_batch(loader, batch)) {
-    report_skipped(batch.skipped);
+    skipped_.report(batch.skipped, options_.say);
     train_batch(batch);
     if (pending_ == recipe_.train.accumulation) {
       update();
@@ -358,7 +283,7 @@ std::optional<Evaluation> Run::evaluate_model(nn::SpatialMambaImpl& model, const
 bool Run::evaluate_both(EpochRecord& record) {
   const std::optional<Evaluation> plain = evaluate_model(*learner_.model(), "evaluate");
   if (!plain) return false;
-  report_skipped(plain->skipped);
+  skipped_.report(plain->skipped, options_.say);
   record.validation_loss = plain->loss;
   record.top1 = plain->meter.top1();
   record.top5 = plain->meter.top5();
@@ -471,7 +396,7 @@ nlohmann::ordered_json Run::summarise() {
   summary["train_seconds"] = progress_.train_seconds;
   summary["epochs"] = progress_.epoch;
   summary["updates"] = progress_.updates;
-  summary["skipped_updates"] = progress_.skipped;
+  summary["skipped_updates"] = progress_.skipped.total;
   summary["peak_memory_mib"] = peak_memory();
   summary["variant"] = plan_.architecture.variant;
   summary["parameters"] = count_parameters(plan_.architecture);

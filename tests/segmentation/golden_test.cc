@@ -1,0 +1,335 @@
+// The whole system against mmsegmentation: label maps through the real test pipeline, sliding window,
+// test-time augmentation, losses with all gradients, training steps, learning rates, decay.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
+
+#include "base/file.h"
+#include "data/segmentation_dataset.h"
+#include "image/codec.h"
+#include "nn/golden_tensors.h"
+#include "nn/state_dict.h"
+#include "train/schedule.h"
+#include "train/segmentation_evaluate.h"
+#include "train/segmentation_loss.h"
+#include "train/segmentation_model.h"
+#include "train/updater.h"
+
+namespace spatialmamba::test {
+namespace {
+
+using nlohmann::json;
+using segmentation::PredictOptions;
+
+json read_json(const std::string& relative) {
+  return json::parse(read_text(golden(relative)));
+}
+
+nn::Segmentor nano() {
+  const Weights weights = read_weights(golden("segmentation/nano/checkpoint.pth"));
+  const SegmentorArchitecture architecture = infer_segmentor(weights.tensors);
+  nn::Segmentor model(architecture);
+  nn::load_state(train::named_state(*model), weights.tensors, compare(architecture, weights.tensors), "nano",
+                 "nano");
+  return model;
+}
+
+PredictOptions nano_options() {
+  const json config = read_json("segmentation/nano/config.json");
+  for (const json& step : config.at("test_pipeline")) {
+    if (step.at("type") == "Resize") {
+      return {.long_side = step.at("scale").at(0), .short_side = step.at("scale").at(1)};
+    }
+  }
+  ADD_FAILURE() << "no Resize in the test pipeline";
+  return {};
+}
+
+/// The pictures of the golden toy data set that the goldens were made with.
+data::SegmentationDataset toy(std::int64_t classes) {
+  data::SegmentationDataset dataset =
+      data::open_segmentation(golden("segmentation/toy"), data::Split::validation);
+  dataset.classes.resize(static_cast<std::size_t>(classes));
+  return dataset;
+}
+
+/// (1, C, H, W) or (C, H, W) -> rows of scores.
+std::vector<double> rows_of(const Tensor& tensor) {
+  torch::Tensor scores = nn::to_torch(tensor);
+  if (scores.dim() == 4) scores = scores[0];
+  return as_double(nn::from_torch(scores.permute({1, 2, 0})));
+}
+
+std::vector<double> all_rows(const segmentation::ScoreRows& rows) {
+  std::vector<double> values;
+  std::vector<float> row(rows.row_values());
+  for (std::int64_t y = 0; y < rows.height; ++y) {
+    rows.read(y, row);
+    values.insert(values.end(), row.begin(), row.end());
+  }
+  return values;
+}
+
+std::int64_t different_pixels(const image::Image& labels, const Tensor& expected) {
+  const auto values = expected.values<std::uint8_t>();
+  EXPECT_EQ(values.size(), labels.pixels.size());
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) count += values[i] != labels.pixels[i] ? 1 : 0;
+  return count;
+}
+
+TEST(SegmentationGolden, LabelMapsThroughTheTestPipeline) {
+  const Weights expected = read_safetensors(golden("segmentation/nano/test_pipeline.safetensors"));
+  const json facts = read_json("segmentation/nano/test_pipeline.json");
+  nn::Segmentor model = nano();
+  const auto network = train::network_of(*model);
+  const data::SegmentationDataset dataset = toy(model->architecture().num_classes);
+  train::SegmentationEvaluateOptions how{.predict = nano_options()};
+  how.observe = [&](std::int64_t i, const data::LabelledPicture& sample, const image::Image& labels) {
+    SCOPED_TRACE(i);
+    const std::string prefix = std::to_string(i) + ".";
+    if (!expected.tensors.contains(prefix + "pred")) return;
+    EXPECT_EQ(different_pixels(sample.labels, expected.tensors.at(prefix + "gt")), 0);
+    EXPECT_LE(different_pixels(labels, expected.tensors.at(prefix + "pred")), 2);
+    const Tensor* logits = expected.tensors.find(prefix + "seg_logits_at_ori_shape");
+    if (logits == nullptr) return;
+    const auto scores = segmentation::predict_scores(sample.picture, how.predict, network);
+    EXPECT_LE(relative_deviation(all_rows(scores), rows_of(*logits)), 1e-5);
+  };
+  const auto result = train::evaluate_segmentation(network, dataset, how);
+  const metrics::SegmentationScores scores = result->meter.scores();
+  EXPECT_EQ(result->meter.images(), static_cast<std::int64_t>(facts.at("images").size()));
+  EXPECT_NEAR(metrics::percent_of(scores.mean_iou), facts.at("metrics").at("mIoU").get<double>(), 0.01);
+  EXPECT_NEAR(metrics::percent_of(scores.mean_accuracy), facts.at("metrics").at("mAcc").get<double>(), 0.01);
+  EXPECT_NEAR(metrics::percent_of(scores.pixel_accuracy), facts.at("metrics").at("aAcc").get<double>(), 0.01);
+}
+
+TEST(SegmentationGolden, SlidingWindow) {
+  static const std::regex kName(".*slide_crop(\\d+)_stride(\\d+)\\.safetensors");
+  nn::Segmentor model = nano();
+  for (const std::filesystem::path& path : golden_files("segmentation/nano", ".safetensors")) {
+    std::smatch match;
+    const std::string name = path.filename().string();
+    if (!std::regex_match(name, match, kName)) continue;
+    const Weights file = read_safetensors(path);
+    const segmentation::Window window{.size = std::stoi(match[1]), .stride = std::stoi(match[2])};
+    for (const auto& [key, tensor] : file.tensors) {
+      if (!key.ends_with(".input")) continue;
+      SCOPED_TRACE(key);
+      const torch::Tensor input = nn::to_torch(tensor)[0].permute({1, 2, 0});
+      const auto crop = [&](const image::Rect& part) {
+        const torch::Tensor cut =
+            input.slice(0, part.top, part.top + part.height).slice(1, part.left, part.left + part.width);
+        return segmentation::NetworkInput{part.height, part.width, nn::from_torch(cut).values<float>()};
+      };
+      const auto rows =
+          segmentation::slide(crop, input.size(0), input.size(1), window, train::network_of(*model));
+      const Tensor& expected = file.tensors.at(key.substr(0, key.size() - 5) + "logits");
+      EXPECT_LE(relative_deviation(all_rows(rows), rows_of(expected)), 1e-5);
+    }
+  }
+}
+
+TEST(SegmentationGolden, TestTimeAugmentation) {
+  nn::Segmentor model = nano();
+  const data::SegmentationDataset dataset = toy(model->architecture().num_classes);
+  for (const std::filesystem::path& path : golden_files("segmentation/nano", ".safetensors")) {
+    const std::string stem = path.stem().string();
+    if (!stem.starts_with("tta_")) continue;
+    SCOPED_TRACE(stem);
+    const json facts = read_json("segmentation/nano/" + stem + ".json");
+    PredictOptions options = segmentation::augmented(nano_options());
+    if (facts.at("ratios").is_array()) options.ratios = facts.at("ratios").get<std::vector<double>>();
+    const Weights expected = read_safetensors(path);
+    const image::Image picture = image::read_image(dataset.pictures[facts.at("index").get<std::size_t>()]);
+    const auto network = train::network_of(*model);
+    const auto scores = segmentation::predict_scores(picture, options, network);
+    EXPECT_LE(relative_deviation(all_rows(scores), rows_of(expected.tensors.at("mean_softmax"))), 1e-4);
+    EXPECT_LE(different_pixels(segmentation::predict_labels(picture, options, network),
+                               expected.tensors.at("pred")),
+              2);
+  }
+}
+
+TEST(SegmentationGolden, CrossEntropyOverAllPixels) {
+  const Weights file = read_safetensors(golden("segmentation/components/losses.safetensors"));
+  const json facts = read_json("segmentation/components/losses.json");
+  for (const auto& [name, expected] : facts.items()) {
+    SCOPED_TRACE(name);
+    const GoldenCase golden_case(file.tensors, name + ".");
+    const torch::Tensor logits = golden_case.get("logits", torch::kFloat32).requires_grad_();
+    const train::PixelLoss result =
+        train::pixel_loss(logits.permute({0, 2, 3, 1}), golden_case.get("label", torch::kInt64));
+    result.loss.backward();
+    EXPECT_NEAR(result.loss.item<double>(), expected.at("loss").get<double>(),
+                1e-5 * std::max(1e-3, expected.at("loss").get<double>()));
+    EXPECT_NEAR(result.accuracy, expected.at("acc_seg").get<double>(), 1e-4);
+    EXPECT_LE(deviation(logits.grad(), golden_case.get("grad", torch::kFloat32)), 1e-5);
+  }
+}
+
+/// What this configuration weighs the auxiliary loss with.
+double auxiliary_weight() {
+  return read_json("segmentation/nano/config.json")
+      .at("model")
+      .at("auxiliary_head")
+      .at("loss_decode")
+      .at("loss_weight");
+}
+
+train::SegmentationLoss loss_of(nn::Segmentor& model, const GoldenCase& batch) {
+  const torch::ScalarType type = model->parameters().front().scalar_type();
+  return train::segmentation_loss(model->forward_maps(batch.get("inputs", type), true),
+                                  batch.get("labels", torch::kInt64).squeeze(1), auxiliary_weight());
+}
+
+/// In training, as the goldens were made: without dropout.
+nn::Segmentor nano_in_training(torch::ScalarType type) {
+  nn::Segmentor model = nano();
+  train::set_element_type(*model, type);
+  model->set_dropout(0.0);
+  model->train();
+  return model;
+}
+
+/// Constants per channel that a batch norm removes: their true gradient is 0.
+bool is_meaningless(const std::string& name) {
+  static const std::regex kMeaningless(".*(downsample\\.conv\\.2\\.conv\\.bias|outnorm[01]\\.bias)");
+  return std::regex_match(name, kMeaningless);
+}
+
+/// The running means that count those constants.
+bool follows_meaningless(const std::string& name) {
+  static const std::regex kMeans(".*(downsample\\.conv\\.2\\.norm|lateral_convs\\.[01]\\.bn)\\.running_mean");
+  return std::regex_match(name, kMeans);
+}
+
+/// How far a gradient may be from the golden one. The last map is read by the branch that is pooled to one
+/// point, whose BatchNorm over as many values as there are images makes the gradients of a constant per
+/// channel cancel: in single precision what remains is rounding of numbers of the size of its weight's.
+double allowed_distance(const nn::Segmentor& model, const TensorMap& expected, const std::string& name,
+                        torch::ScalarType type) {
+  constexpr double kTolerance = 2e-3;
+  const std::string last =
+      "backbone.outnorm" + std::to_string(model->architecture().backbone.stages() - 1) + ".";
+  const bool cancels = type == torch::kFloat32 && name == last + "bias";
+  return kTolerance * nn::to_torch(expected.at(cancels ? last + "weight" : name)).norm().item<double>();
+}
+
+TEST(SegmentationGolden, LossesAndEveryGradient) {
+  const Weights batches = read_safetensors(golden("segmentation/nano/train_batches.safetensors"));
+  const Weights expected = read_safetensors(golden("segmentation/nano/train_grads.safetensors"));
+  const Weights after = read_safetensors(golden("segmentation/nano/train_bn_after.safetensors"));
+  const json losses = read_json("segmentation/nano/train_losses.json").at("losses");
+  for (const torch::ScalarType type : {torch::kFloat32, torch::kFloat64}) {
+    SCOPED_TRACE(c10::toString(type));
+    nn::Segmentor model = nano_in_training(type);
+    const train::SegmentationLoss loss = loss_of(model, GoldenCase(batches.tensors, "batch0."));
+    loss.total.backward();
+    EXPECT_NEAR(loss.decode, losses.at("decode.loss_ce").get<double>(), 1e-5);
+    EXPECT_NEAR(loss.auxiliary, losses.at("aux.loss_ce").get<double>(), 1e-5);
+    EXPECT_NEAR(loss.decode_accuracy, losses.at("decode.acc_seg").get<double>(), 1e-3);
+    EXPECT_NEAR(loss.auxiliary_accuracy, losses.at("aux.acc_seg").get<double>(), 1e-3);
+    const auto parameters = model->named_parameters();
+    int compared = 0;
+    for (const auto& [name, tensor] : expected.tensors) {
+      if (is_meaningless(name)) continue;
+      const torch::Tensor* parameter = parameters.find(name);
+      ASSERT_NE(parameter, nullptr) << name;
+      const double distance = (parameter->grad() - nn::to_torch(tensor)).norm().item<double>();
+      EXPECT_LE(distance, allowed_distance(model, expected.tensors, name, type)) << name;
+      ++compared;
+    }
+    EXPECT_GT(compared, 0);
+    const auto buffers = model->named_buffers();
+    for (const auto& [name, tensor] : after.tensors) {
+      ASSERT_TRUE(buffers.contains(name)) << name;
+      EXPECT_LE(deviation(buffers[name], nn::to_torch(tensor)), 1e-5) << name;
+    }
+  }
+}
+
+/// The steps of one recorded trace, repeated on the golden batches; the weights are changed.
+void repeat(const json& trace, const TensorMap& batches, nn::Segmentor& model) {
+  std::set<std::string> names;
+  for (const auto& [name, tensor] : batches) names.insert(name.substr(0, name.find('.')));
+  const train::NamedTensors state = train::named_state(*model);
+  const train::AdamWOptions adamw{.beta1 = trace.at("betas").at(0),
+                                  .beta2 = trace.at("betas").at(1),
+                                  .epsilon = trace.at("eps"),
+                                  .weight_decay = trace.at("weight_decay")};
+  train::Updater updater(train::AdamW(train::segmentation_groups(state), adamw), state, {},
+                         {.clip_norm = 0.0});
+  const train::PolySchedule schedule{.base_rate = trace.at("lr"),
+                                     .warmup_factor = trace.at("start_factor"),
+                                     .warmup_iterations = trace.at("warmup_end"),
+                                     .total_iterations = trace.at("poly").at("end"),
+                                     .power = trace.at("poly").at("power")};
+  for (const json& row : trace.at("rows")) {
+    const auto step = row.at("step").get<std::int64_t>();
+    SCOPED_TRACE(step);
+    const std::string batch = "batch" + std::to_string(step % static_cast<std::int64_t>(names.size())) + ".";
+    ASSERT_TRUE(updater.begin_pass());
+    const train::SegmentationLoss loss = loss_of(model, GoldenCase(batches, batch));
+    const auto expected = row.at("loss").get<double>();
+    EXPECT_NEAR(loss.total.item<double>(), expected, 1e-4 * expected);
+    ASSERT_TRUE(updater.accept(loss.total.item<double>()));
+    loss.total.backward();
+    const auto rate = row.at("lr").at(0).get<double>();
+    EXPECT_NEAR(updater.apply(schedule.at(step)).learning_rate, rate, 1e-9 * rate);
+  }
+}
+
+TEST(SegmentationGolden, TrainingTraces) {
+  const Weights batches = read_safetensors(golden("segmentation/nano/train_batches.safetensors"));
+  int repeated = 0;
+  for (const std::filesystem::path& path : golden_files("segmentation/nano", ".json")) {
+    if (!path.filename().string().starts_with("trace_")) continue;
+    SCOPED_TRACE(path.filename());
+    ++repeated;
+    nn::Segmentor model = nano_in_training(torch::kFloat32);
+    repeat(json::parse(read_text(path)), batches.tensors, model);
+    const std::filesystem::path end = path.parent_path() / (path.stem().string() + "_final.safetensors");
+    if (!std::filesystem::exists(end)) continue;
+    const Weights final_state = read_safetensors(end);
+    for (const auto& [name, tensor] : train::named_state(*model)) {
+      if (!tensor.is_floating_point() || is_meaningless(name) || follows_meaningless(name)) continue;
+      const torch::Tensor expected = nn::to_torch(final_state.tensors.at(name));
+      // Weights are below 1; variances are not.
+      const double size = std::max(1.0, expected.abs().max().item<double>());
+      EXPECT_LE((tensor.detach() - expected).abs().max().item<double>(), 1e-3 * size) << name;
+    }
+  }
+  EXPECT_GT(repeated, 0);
+}
+
+TEST(SegmentationGolden, LearningRatesOfTheRealSchedule) {
+  const train::PolySchedule schedule;
+  const json rows = read_json("segmentation/nano/schedule_160k.json").at("rows");
+  ASSERT_FALSE(rows.empty());
+  for (const json& row : rows) {
+    const auto expected = row.at(1).get<double>();
+    EXPECT_NEAR(schedule.at(row.at(0).get<std::int64_t>()), expected, 1e-9 * expected) << row;
+  }
+}
+
+TEST(SegmentationGolden, WeightDecayOfEachParameter) {
+  const nn::Segmentor model = nano();
+  const train::ParameterGroups groups = train::segmentation_groups(train::named_state(*model));
+  std::map<std::string, bool> decays;
+  for (const auto& [name, tensor] : groups.decay) decays[name] = true;
+  for (const auto& [name, tensor] : groups.no_decay) decays[name] = false;
+  const json expected = read_json("segmentation/nano/param_groups.json");
+  ASSERT_EQ(expected.size(), decays.size());
+  for (const json& entry : expected) {
+    const auto name = entry.at("name").get<std::string>();
+    ASSERT_TRUE(decays.contains(name)) << name;
+    EXPECT_EQ(decays[name], entry.at("weight_decay").get<double>() > 0.0) << name;
+  }
+}
+
+}  // namespace
+}  // namespace spatialmamba::test
