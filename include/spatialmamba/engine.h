@@ -78,8 +78,8 @@ struct ImageBatch {
 struct SessionOptions {
   /// 0: as many as the process may use cores.
   int threads = 0;
-  /// A batch that needs more working memory is refused with an Error before anything is allocated; 0: no
-  /// limit.
+  /// A batch that needs more working memory is refused with an Error before anything is allocated; 0:
+  /// than the machine has.
   std::int64_t memory_limit = 0;
 };
 

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <cstring>
 #include <utility>
 
@@ -14,6 +16,11 @@ namespace {
 int thread_count(int threads) {
   if (threads < 0) fail_usage("a session cannot have {} threads", threads);
   return threads == 0 ? available_cores() : threads;
+}
+
+/// Asked for more, systems that promise memory before they have it would end the process.
+std::int64_t memory_of_machine() {
+  return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
 }
 
 std::string described(const ImageBatch& images) {
@@ -46,7 +53,9 @@ struct Session::Implementation {
   std::int64_t memory_limit;
 
   Implementation(Model m, const SessionOptions& options)
-      : model(std::move(m)), pool(thread_count(options.threads)), memory_limit(options.memory_limit) {}
+      : model(std::move(m)),
+        pool(thread_count(options.threads)),
+        memory_limit(options.memory_limit > 0 ? options.memory_limit : memory_of_machine()) {}
 
   void check(const engine::Network& network, const ImageBatch& images) const {
     if (images.data == nullptr || images.count < 1 || images.height < 1 || images.width < 1) {
@@ -56,9 +65,9 @@ struct Session::Implementation {
     require_possible(images);
     const std::int64_t bytes =
         engine::plan_workspace(network, images.count, images.height, images.width).bytes();
-    if (memory_limit > 0 && bytes > memory_limit) {
-      fail("{} images of {} x {} need {} bytes of working memory, allowed are {}", images.count,
-           images.height, images.width, bytes, memory_limit);
+    if (bytes > memory_limit) {
+      fail("out of memory: {} needs {} bytes to work in, allowed are {}", described(images), bytes,
+           memory_limit);
     }
   }
 

@@ -35,18 +35,17 @@ void multiply_amx_tile(Tiles tiles, std::int64_t k, const float* a, const float*
       tiles.template zero<kSum>();
     }
   });
+  // All factors before any product: the loads of a step then overlap the products of the one before.
   for (std::int64_t p = 0; p < k; p += kTileWords) {
-    tiles.template load<4>(a + p, kRowWords<float>);
     tiles.template load<6>(b + p * kColumns, kColumns);
-    tiles.template multiply_add<0, 4, 6>();
-    if constexpr (kVectors == 2) {
-      tiles.template load<7>(b + p * kColumns + kTileWords, kColumns);
-      tiles.template multiply_add<1, 4, 7>();
-    }
+    if constexpr (kVectors == 2) tiles.template load<7>(b + p * kColumns + kTileWords, kColumns);
+    tiles.template load<4>(a + p, kRowWords<float>);
     if constexpr (kRowTiles == 2) {
       tiles.template load<5>(a + kTileRows * kRowWords<float> + p, kRowWords<float>);
-      tiles.template multiply_add<2, 5, 6>();
     }
+    tiles.template multiply_add<0, 4, 6>();
+    if constexpr (kVectors == 2) tiles.template multiply_add<1, 4, 7>();
+    if constexpr (kRowTiles == 2) tiles.template multiply_add<2, 5, 6>();
     if constexpr (kRowTiles == 2 && kVectors == 2) tiles.template multiply_add<3, 5, 7>();
   }
   each_sum([&]<int kSum>(float* at) { tiles.template store<kSum>(at, stride); });
