@@ -6,7 +6,7 @@ include(GNUInstallDirs)
 configure_file("${PROJECT_SOURCE_DIR}/cmake/version.h.in"
                "${PROJECT_BINARY_DIR}/include/spatialmamba/version.h" @ONLY)
 
-set(core_modules base archive kernels model weights engine image detection metrics classifier capi)
+set(core_modules base archive kernels model weights engine image detection metrics classifier detector capi)
 set(core_objects "")
 foreach(module IN LISTS core_modules)
   if(TARGET spatialmamba_${module})

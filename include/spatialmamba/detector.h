@@ -40,6 +40,10 @@ std::vector<TensorSpec> tensor_specs(const DetectorArchitecture& architecture);
 /// Reads everything off names and shapes. Throws Error naming the first tensor that does not fit.
 DetectorArchitecture infer_detector(const TensorMap& tensors);
 
+/// infer_detector() of tensors that must then fit it as a whole. Throws Error with `source` in front and the
+/// full lists of compare().
+DetectorArchitecture require_detector(const TensorMap& tensors, const std::string& source);
+
 WeightsMismatch compare(const DetectorArchitecture& architecture, const TensorMap& tensors);
 
 /// Elements of all trainable tensors.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "spatialmamba/architecture.h"
+#include "spatialmamba/detector.h"
 #include "spatialmamba/task.h"
 #include "spatialmamba/tensor.h"
 #include "spatialmamba/weights.h"
@@ -30,12 +32,12 @@ struct ModelOptions {
   std::string key = {};
 };
 
-/// A Spatial-Mamba classifier or segmentor with its weights folded and packed for one instruction set.
-/// Immutable and cheap to copy: any number of sessions, in any number of threads, may share one.
+/// A Spatial-Mamba classifier, segmentor or detector with its weights folded and packed for one instruction
+/// set. Immutable and cheap to copy: any number of sessions, in any number of threads, may share one.
 class Model {
  public:
   /// Reads .safetensors or .pth. Throws Error naming the file when it is not such a file or holds other
-  /// tensors than a Spatial-Mamba classifier's or segmentor's, or values that are not finite; UsageError for
+  /// tensors than a Spatial-Mamba network's, or values that are not finite; UsageError for
   /// an unknown instruction set.
   static Model load(const std::filesystem::path& path, const ModelOptions& options = {});
   /// The same from tensors in memory; `source` stands for them in messages. options.key is not used.
@@ -44,7 +46,7 @@ class Model {
 
   /// What it is for, as its tensors tell.
   Task task() const;
-  /// A segmentor's is that of its backbone.
+  /// A segmentor's or detector's is that of its backbone.
   const Architecture& architecture() const;
   std::int64_t num_classes() const;
   /// What the file says about itself.
@@ -101,6 +103,36 @@ struct ScoreMaps {
   std::int64_t classes = 0;
 };
 
+/// What a detector's region proposal network says about every place of a batch.
+struct RegionMaps {
+  /// One level of the feature pyramid, row-major.
+  struct Level {
+    std::span<const float> scores;  ///< [count][height][width][kAnchorShapes], logits
+    std::span<const float> deltas;  ///< [count][height][width][kAnchorShapes][4]
+    std::int64_t height = 0;
+    std::int64_t width = 0;
+    std::int64_t stride = 0;  ///< pixels of the input per place
+  };
+  std::int64_t count = 0;
+  std::array<Level, kPyramidLevels> levels;
+};
+
+/// A box to look at closely, in pixels of the input.
+struct Region {
+  std::int64_t image = 0;
+  std::int64_t level = 0;  ///< of the pyramid, below kPooledLevels
+  float x1 = 0;
+  float y1 = 0;
+  float x2 = 0;
+  float y2 = 0;
+};
+
+/// What a detector's box head says about n regions.
+struct RegionAnswers {
+  std::span<const float> scores;  ///< [n][classes + 1], logits, background last
+  std::span<const float> deltas;  ///< [n][classes][4]
+};
+
 /// Runs a model: owns threads and working memory. Calls of one session must not overlap; different sessions
 /// are independent. Nothing is allocated for a size of batch and image that the session has seen before. The
 /// result is the same in every run with the same number of threads, and within rounding for any number.
@@ -121,10 +153,18 @@ class Session {
   /// A segmentor's scores, in the same way.
   ScoreMaps scores(const ImageBatch& images);
 
+  /// A detector's first half, in the same way; the sides of the images are multiples of kImageMultiple. Who
+  /// chooses boxes is left open: detection/run.h does it as the reference.
+  RegionMaps regions(const ImageBatch& images);
+  /// Its second half, on the images of the last regions(); each valid until the next call of its kind.
+  RegionAnswers classify(std::span<const Region> regions);
+  /// Logits [n][kMaskSize][kMaskSize] of the masks of the given classes.
+  std::span<const float> outline(std::span<const Region> regions, std::span<const std::int64_t> labels);
+
   /// What the network computes on the way: patch_embed, layers.0 … (N, H, W, C; of each stage, after its
   /// downsampling), pooled (N, C), logits (N, num_classes), all F32. With `all` also layers.0.blocks.0 … and
   /// norm (N, H*W, C). A segmentor has backbone.0 …, psp, fused and logits (N, H, W, C) instead of the last
-  /// three.
+  /// three; a detector backbone.0 …, fpn.0 …, rpn_cls.0 …, rpn_reg.0 …
   TensorMap stages(const ImageBatch& images, bool all = false);
 
   /// Runs once and says where the time went, step by step.

@@ -3,7 +3,8 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "engine/patches.h"
+#include "engine/convolution.h"
+#include "engine/detector.h"
 #include "engine/upernet.h"
 #include "kernels/layer_norm.h"
 #include "kernels/normalise_rows.h"
@@ -46,8 +47,6 @@ class Pass {
   /// Output pixels of a depthwise convolution, counted over all images.
   void convolve(const DepthwiseWeights& conv, const float* x, const MapShape& in, RowRange pixels, float* y,
                 TaskMemory& memory) const;
-  void conv3x3(std::string_view part, const PackedLinear& layer, const ConvInput& input,
-               const kernels::LinearOutput& output);
 
   /// A task's rows of conv(x), which are left in `sum`, normalised and packed for the layer.
   PackedRows pack_normalised(const DepthwiseWeights& conv, const PackedLinear& layer, const MapShape& shape,
@@ -105,20 +104,6 @@ float* Pass::place_of_sum(const MapShape& shape, const Task& task, TaskMemory& m
   return memory.take(task.count() * shape.channels);
 }
 
-void Pass::conv3x3(std::string_view part, const PackedLinear& layer, const ConvInput& input,
-                   const kernels::LinearOutput& output) {
-  const std::int64_t pixels = input.pixels();
-  const TaskGrid tasks = run_.grid(pixels, layer);
-  const std::int64_t floats = input.size() + pixels * layer.outputs() + layer.inputs() * layer.outputs();
-  run_.step(part, "convolution", linear_flops(layer, pixels), floats, [&] {
-    run_.for_tasks(tasks, layer.packed_size(tasks.block_rows()), [&](const Task& task, TaskMemory& memory) {
-      const PackedRows packed = memory.take_packed(layer, task.count());
-      pack_patches(layer, input, task.rows, packed);
-      layer.multiply(packed, task.columns(layer), at_rows(output, task));
-    });
-  });
-}
-
 MapShape Pass::stem(const ImageBatch& images) {
   const Stem& stem = network_.stem;
   const std::int64_t in_channels = network_.architecture.in_channels;
@@ -136,13 +121,14 @@ MapShape Pass::stem(const ImageBatch& images) {
   const auto relu = [&](float* data) {
     return kernels::LinearOutput{.data = data, .stride = half.channels, .activation = GemmActivation::relu};
   };
-  conv3x3("conv1", stem.conv1, {pixels, in.images, in.height, in.width, in.channels, 2}, relu(a));
+  convolve_patches(run_, "conv1", stem.conv1, {pixels, in.images, in.height, in.width, in.channels, 2},
+                   relu(a));
   const auto half_input = [&](const float* x, std::int64_t stride) {
     return ConvInput{x, half.images, half.height, half.width, half.channels, stride};
   };
-  conv3x3("conv2.0", stem.conv2_0, half_input(a, 1), relu(b));
-  conv3x3("conv2.1", stem.conv2_1, half_input(b, 1),
-          {.data = c, .stride = half.channels, .residual = a, .residual_stride = half.channels});
+  convolve_patches(run_, "conv2.0", stem.conv2_0, half_input(a, 1), relu(b));
+  convolve_patches(run_, "conv2.1", stem.conv2_1, half_input(b, 1),
+                   {.data = c, .stride = half.channels, .residual = a, .residual_stride = half.channels});
 
   const ConvInput last = half_input(c, 2);
   const TaskGrid tasks = run_.grid(out.tokens(), stem.conv3_0);
@@ -435,12 +421,12 @@ void forward(const Network& network, const ImageBatch& images, const ParallelFor
   pass.head(shape, output.pooled, output.logits);
 }
 
-Map forward_segmentor(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
-                      Workspace& workspace, const Watchers& watchers) {
-  workspace.reserve(plan_workspace(network, images.count, images.height, images.width));
-  Pass pass(network, parallel, workspace, watchers.profile);
+namespace {
+
+/// The backbone's maps behind their norms, from `memory` on, and where the memory behind them begins.
+Features run_backbone(const Network& network, Pass& pass, const ImageBatch& images, const Watchers& watchers,
+                      float*& memory) {
   Features features;
-  float* memory = workspace.decode.data();
   run_stages(network, pass, images, watchers, [&](std::size_t i, const MapShape& shape) {
     pass.run().enter("");
     pass.normalise_stage(network.stages[i].out_norm, shape, memory);
@@ -448,7 +434,27 @@ Map forward_segmentor(const Network& network, const ImageBatch& images, const Pa
     if (watchers.observe) watchers.observe(fmt::format("backbone.{}", i), shape, memory);
     memory += shape.size();
   });
+  return features;
+}
+
+}  // namespace
+
+Map forward_segmentor(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
+                      Workspace& workspace, const Watchers& watchers) {
+  workspace.reserve(plan_workspace(network, images.count, images.height, images.width));
+  Pass pass(network, parallel, workspace, watchers.profile);
+  float* memory = workspace.decode.data();
+  const Features features = run_backbone(network, pass, images, watchers, memory);
   return decode(*network.decode_head, features, memory, pass.run(), watchers.observe);
+}
+
+DetectorMaps forward_detector(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
+                              Workspace& workspace, const Watchers& watchers) {
+  workspace.reserve(plan_workspace(network, images.count, images.height, images.width));
+  Pass pass(network, parallel, workspace, watchers.profile);
+  float* memory = workspace.decode.data();
+  const Features features = run_backbone(network, pass, images, watchers, memory);
+  return detector_maps(*network.detector, features, memory, pass.run(), watchers.observe);
 }
 
 }  // namespace spatialmamba::engine

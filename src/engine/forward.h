@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/parallel.h"
+#include "engine/detector.h"
 #include "engine/executor.h"
 #include "engine/map.h"
 #include "engine/network.h"
@@ -27,5 +28,9 @@ void forward(const Network& network, const ImageBatch& images, const ParallelFor
 /// The same for a segmentor: scores [N, ceil(H / 4), ceil(W / 4), classes], in memory of the workspace.
 Map forward_segmentor(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
                       Workspace& workspace, const Watchers& watchers);
+
+/// The first half of a detector: everything that is computed on whole images, in memory of the workspace.
+DetectorMaps forward_detector(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
+                              Workspace& workspace, const Watchers& watchers);
 
 }  // namespace spatialmamba::engine

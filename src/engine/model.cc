@@ -38,6 +38,7 @@ Model Model::build(const Weights& weights, const ModelOptions& options, const st
 }
 
 Task Model::task() const {
+  if (implementation_->network.detector) return Task::detection;
   return implementation_->network.decode_head ? Task::segmentation : Task::classification;
 }
 

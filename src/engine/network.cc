@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "engine/parameters.h"
 #include "kernels/sasf.h"
+#include "spatialmamba/detector.h"
 #include "spatialmamba/segmentor.h"
 #include "spatialmamba/task.h"
 
@@ -30,8 +31,10 @@ class Packer {
   PackedLinear conv_bn(const std::string& name) const { return linear(name + ".conv", name + ".bn"); }
 
   /// Its 3x3 one, of maps of so many channels.
-  SlicedConvolution sliced(const std::string& name, const std::vector<std::int64_t>& channels) const {
-    const Affine affine = read_affine(parameters_, name + ".conv", name + ".bn");
+  SlicedConvolution sliced_bn(const std::string& name, const std::vector<std::int64_t>& channels) const {
+    return sliced(read_affine(parameters_, name + ".conv", name + ".bn"), channels);
+  }
+  SlicedConvolution sliced(const Affine& affine, const std::vector<std::int64_t>& channels) const {
     SlicedConvolution convolution;
     std::int64_t first = 0;
     for (const std::int64_t c : channels) {
@@ -56,14 +59,43 @@ class Packer {
       head.pooled.push_back(conv_bn(fmt::format("{}.psp_modules.{}.1", name, i)));
       parts.push_back(channels);
     }
-    head.bottleneck = sliced(name + ".bottleneck", parts);
+    head.bottleneck = sliced_bn(name + ".bottleneck", parts);
     for (std::size_t i = 0; i + 1 < dims.size(); ++i) {
       head.laterals.push_back(conv_bn(fmt::format("{}.lateral_convs.{}", name, i)));
-      head.fpn.push_back(sliced(fmt::format("{}.fpn_convs.{}", name, i), {channels}));
+      head.fpn.push_back(sliced_bn(fmt::format("{}.fpn_convs.{}", name, i), {channels}));
     }
-    head.fuse = sliced(name + ".fpn_bottleneck", std::vector<std::int64_t>(dims.size(), channels));
+    head.fuse = sliced_bn(name + ".fpn_bottleneck", std::vector<std::int64_t>(dims.size(), channels));
     head.classifier = linear(name + ".conv_seg");
     return head;
+  }
+
+  /// A 3x3 convolution with bias of one map.
+  SlicedConvolution conv(const std::string& name) const {
+    return sliced(read_affine(parameters_, name), {parameters_.size(name + ".weight", 1)});
+  }
+
+  MaskRcnn mask_rcnn(const DetectorArchitecture& architecture) const {
+    MaskRcnn detector;
+    for (std::size_t i = 0; i < architecture.backbone.dims.size(); ++i) {
+      detector.laterals.push_back(linear(fmt::format("neck.lateral_convs.{}.conv", i)));
+      detector.pyramid.push_back(conv(fmt::format("neck.fpn_convs.{}.conv", i)));
+    }
+    detector.rpn = conv("rpn_head.rpn_conv");
+    detector.rpn_scores = linear("rpn_head.rpn_cls");
+    detector.rpn_deltas = linear("rpn_head.rpn_reg");
+    const std::string box = "roi_head.bbox_head.";
+    detector.shared = {pack(bins_first(read_affine(parameters_, box + "shared_fcs.0"), kBoxBins * kBoxBins)),
+                       linear(box + "shared_fcs.1")};
+    detector.scores = linear(box + "fc_cls");
+    detector.deltas = linear(box + "fc_reg");
+    const std::string mask = "roi_head.mask_head.";
+    for (std::int64_t i = 0; i < kMaskConvolutions; ++i) {
+      detector.mask.push_back(conv(fmt::format("{}convs.{}.conv", mask, i)));
+    }
+    detector.upsample = pack(transposed_2x2(parameters_, mask + "upsample"));
+    detector.mask_weights = values(mask + "conv_logits.weight");
+    detector.mask_bias = values(mask + "conv_logits.bias");
+    return detector;
   }
 
   PackedLinear linear(const std::string& name, const std::string& batch_norm = {}) const {
@@ -208,6 +240,14 @@ void require_even(const SegmentorArchitecture& architecture, kernels::Multiply m
   }
 }
 
+/// Rows of patches begin at even places.
+void require_even(const DetectorArchitecture& architecture) {
+  for (const std::int64_t channels :
+       {architecture.channels, architecture.rpn_channels, architecture.mask_channels}) {
+    if (channels % 2 != 0) fail("the engine runs detectors with even numbers of channels, not {}", channels);
+  }
+}
+
 std::int64_t bytes_of(const AlignedVector<float>& values) {
   return static_cast<std::int64_t>(values.size() * sizeof(float));
 }
@@ -239,12 +279,24 @@ std::int64_t bytes_of(const UperHead& head) {
   return total;
 }
 
+std::int64_t bytes_of(const MaskRcnn& detector) {
+  std::int64_t total = bytes_of(detector.laterals) + bytes_of(detector.rpn.slices) +
+                       detector.rpn_scores.bytes() + detector.rpn_deltas.bytes() + detector.scores.bytes() +
+                       detector.deltas.bytes() + detector.upsample.bytes() + bytes_of(detector.mask_weights) +
+                       bytes_of(detector.mask_bias);
+  for (const PackedLinear& layer : detector.shared) total += layer.bytes();
+  for (const SlicedConvolution& convolution : detector.pyramid) total += bytes_of(convolution.slices);
+  for (const SlicedConvolution& convolution : detector.mask) total += bytes_of(convolution.slices);
+  return total;
+}
+
 }  // namespace
 
 std::int64_t Network::bytes() const {
   std::int64_t total = stem.conv1.bytes() + stem.conv2_0.bytes() + stem.conv2_1.bytes() +
                        stem.conv3_0.bytes() + stem.conv3_1.bytes() + bytes_of(norm) + head.bytes();
   if (decode_head) total += bytes_of(*decode_head);
+  if (detector) total += bytes_of(*detector);
   for (const Stage& stage : stages) {
     total += bytes_of(stage.out_norm);
     for (const Block& block : stage.blocks) total += bytes_of(block);
@@ -264,6 +316,7 @@ Network pack_network(const TensorMap& tensors, const std::string& source, kernel
   std::vector<std::function<void()>> parts;
   std::string prefix;
   SegmentorArchitecture segmentor;
+  DetectorArchitecture detector;
   switch (infer_task(tensors)) {
     case Task::classification:
       network.architecture = require_architecture(tensors, source);
@@ -280,7 +333,13 @@ Network pack_network(const TensorMap& tensors, const std::string& source, kernel
       parts.emplace_back([&] { network.decode_head = packer.uper_head(segmentor); });
       break;
     case Task::detection:
-      fail("{}: a detector; the engine runs classifiers and segmentors", source);
+      detector = require_detector(tensors, source);
+      require_even(detector);
+      network.architecture = detector.backbone;
+      network.num_classes = detector.num_classes;
+      prefix = "backbone.";
+      parts.emplace_back([&] { network.detector = packer.mask_rcnn(detector); });
+      break;
   }
   const Architecture& architecture = network.architecture;
   network.stages.resize(architecture.dims.size());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -71,6 +72,22 @@ struct UperHead {
   PackedLinear classifier;             ///< [classes, C]
 };
 
+/// What Mask R-CNN adds to a backbone. Its maps have even numbers of channels.
+struct MaskRcnn {
+  std::vector<PackedLinear> laterals;      ///< [C, d] of every stage
+  std::vector<SlicedConvolution> pyramid;  ///< of every level but the last
+  SlicedConvolution rpn;
+  PackedLinear rpn_scores;              ///< [shapes, C]
+  PackedLinear rpn_deltas;              ///< [4 · shapes, C]
+  std::array<PackedLinear, 2> shared;   ///< of the box head; the first reads [7][7][C]
+  PackedLinear scores;                  ///< [classes + 1, ...]
+  PackedLinear deltas;                  ///< [4 · classes, ...]
+  std::vector<SlicedConvolution> mask;  ///< of the mask head
+  PackedLinear upsample;                ///< a 2x2 convolution transposed, stride 2: [2][2][C] of each pixel
+  AlignedVector<float> mask_weights;    ///< [classes][C]
+  AlignedVector<float> mask_bias;       ///< [classes]
+};
+
 struct Stage {
   std::int64_t dim = 0;
   Norm out_norm;  ///< of a backbone
@@ -102,14 +119,16 @@ struct Network {
   PackedLinear head;
   // A segmentor has
   std::optional<UperHead> decode_head;
+  // A detector has
+  std::optional<MaskRcnn> detector;
   std::int64_t num_classes = 0;
 
   /// Of all packed weights.
   std::int64_t bytes() const;
 };
 
-/// A classifier or a segmentor, told by the tensors. Throws Error listing what is missing, unexpected or
-/// mis-shaped.
+/// A classifier, a segmentor or a detector, told by the tensors. Throws Error listing what is missing,
+/// unexpected or mis-shaped.
 Network pack_network(const TensorMap& tensors, const std::string& source, kernels::Isa isa,
                      kernels::Multiply multiply, const ParallelFor& parallel);
 

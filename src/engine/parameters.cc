@@ -148,4 +148,37 @@ Affine kernel_row(const Affine& affine, std::int64_t ky, kernels::RowRange input
   return row;
 }
 
+Affine bins_first(const Affine& affine, std::int64_t bins) {
+  const auto outputs = std::ssize(affine.bias);
+  const std::int64_t inputs = std::ssize(affine.weights) / outputs;
+  const std::int64_t channels = inputs / bins;
+  Affine moved{.weights = std::vector<float>(affine.weights.size()), .bias = affine.bias};
+  for (std::int64_t i = 0; i < std::ssize(affine.weights); ++i) {
+    const std::int64_t channel = i % inputs / bins;
+    const std::int64_t bin = i % bins;
+    moved.weights[static_cast<std::size_t>(i / inputs * inputs + bin * channels + channel)] =
+        affine.weights[static_cast<std::size_t>(i)];
+  }
+  return moved;
+}
+
+Affine transposed_2x2(const Parameters& parameters, const std::string& name) {
+  constexpr std::int64_t kTaps = 4;
+  const std::vector<float> weights = parameters[name + ".weight"];
+  const std::vector<float> bias = parameters[name + ".bias"];
+  const std::int64_t inputs = parameters.size(name + ".weight", 0);
+  const std::int64_t outputs = parameters.size(name + ".weight", 1);
+  Affine affine{.weights = std::vector<float>(weights.size()), .bias = {}};
+  for (std::int64_t tap = 0; tap < kTaps; ++tap) {
+    affine.bias.insert(affine.bias.end(), bias.begin(), bias.end());
+    for (std::int64_t o = 0; o < outputs; ++o) {
+      for (std::int64_t i = 0; i < inputs; ++i) {
+        affine.weights[static_cast<std::size_t>((tap * outputs + o) * inputs + i)] =
+            weights[static_cast<std::size_t>((i * outputs + o) * kTaps + tap)];
+      }
+    }
+  }
+  return affine;
+}
+
 }  // namespace spatialmamba::engine

@@ -60,4 +60,11 @@ Affine channels_last(const Affine& affine, const ConvSizes& sizes);
 /// as [O][3][I]; the bias comes along.
 Affine kernel_row(const Affine& affine, std::int64_t ky, kernels::RowRange inputs);
 
+/// A linear layer that reads [C][bins] as one that reads [bins][C].
+Affine bins_first(const Affine& affine, std::int64_t bins);
+
+/// A 2x2 convolution transposed with stride 2, weights [I, O, 2, 2], as a linear layer whose outputs are
+/// [2][2][O].
+Affine transposed_2x2(const Parameters& parameters, const std::string& name);
+
 }  // namespace spatialmamba::engine

@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
@@ -49,7 +50,11 @@ struct Session::Implementation {
   engine::Workspace workspace;
   kernels::AlignedVector<float> pooled;
   kernels::AlignedVector<float> logits;
-  engine::Map scores;  // in the workspace
+  engine::Map scores;                        // in the workspace
+  std::optional<engine::DetectorMaps> maps;  // in the workspace
+  kernels::AlignedVector<float> region_scores;
+  kernels::AlignedVector<float> region_deltas;
+  kernels::AlignedVector<float> outlines;
   std::int64_t memory_limit;
 
   Implementation(Model m, const SessionOptions& options)
@@ -63,6 +68,10 @@ struct Session::Implementation {
            images.width);
     }
     require_possible(images);
+    if (network.detector && (images.height % kImageMultiple != 0 || images.width % kImageMultiple != 0)) {
+      fail("a detector's images have sides that are multiples of {}, not {} x {}", kImageMultiple,
+           images.height, images.width);
+    }
     const std::int64_t bytes =
         engine::plan_workspace(network, images.count, images.height, images.width).bytes();
     if (bytes > memory_limit) {
@@ -73,7 +82,10 @@ struct Session::Implementation {
 
   void run(const engine::Network& network, const ImageBatch& images, const engine::Watchers& watchers) {
     check(network, images);
-    if (network.decode_head) {
+    maps.reset();
+    if (network.detector) {
+      maps = engine::forward_detector(network, images, pool.parallel_for(), workspace, watchers);
+    } else if (network.decode_head) {
       scores = engine::forward_segmentor(network, images, pool.parallel_for(), workspace, watchers);
     } else {
       const Architecture& architecture = network.architecture;
@@ -82,8 +94,31 @@ struct Session::Implementation {
       engine::forward(network, images, pool.parallel_for(), workspace, {pooled.data(), logits.data()},
                       watchers);
     }
-    // Each thread works with one piece of memory, the caller's at times with a second.
-    workspace.scratch.provide(pool.threads() + 1);
+    provide_scratch();
+  }
+
+  /// Each thread works with one piece of memory, the caller's at times with a second.
+  void provide_scratch() { workspace.scratch.provide(pool.threads() + 1); }
+
+  /// Calls body(memory, executor) for a detector's second half.
+  template <typename Body>
+  void look(const engine::Network& network, const Body& body) {
+    const ParallelFor parallel = pool.parallel_for();
+    body(workspace.wide.data(), engine::Executor(network.isa, parallel, workspace.scratch, nullptr));
+    provide_scratch();
+  }
+
+  /// The maps that the regions lie on. Throws Error for regions that lie on none.
+  const engine::DetectorMaps& maps_for(std::span<const Region> regions) const {
+    if (!maps) fail("there are no maps to look at boxes in: regions() comes first");
+    const std::int64_t images = maps->pyramid[0].shape.images;
+    for (const Region& region : regions) {
+      if (region.image < 0 || region.image >= images || region.level < 0 || region.level >= kPooledLevels) {
+        fail("a box of image {}, level {}: there are {} images, {} levels", region.image, region.level,
+             images, kPooledLevels);
+      }
+    }
+    return *maps;
   }
 };
 
@@ -142,6 +177,60 @@ ScoreMaps Session::scores(const ImageBatch& images) {
           .classes = shape.channels};
 }
 
+RegionMaps Session::regions(const ImageBatch& images) {
+  if (model().task() != Task::detection) fail("this model is no detector: it has no boxes");
+  with_memory_for(
+      images, [&] { implementation_->run(model().implementation_->network, images, engine::Watchers{}); });
+  const engine::DetectorMaps& maps = *implementation_->maps;
+  RegionMaps regions{.count = images.count, .levels = {}};
+  for (std::size_t i = 0; i < regions.levels.size(); ++i) {
+    const auto values = [](const engine::Map& map) {
+      return std::span(map.data, static_cast<std::size_t>(map.shape.size()));
+    };
+    const engine::MapShape& shape = maps.scores[i].shape;
+    regions.levels[i] = {values(maps.scores[i]), values(maps.deltas[i]), shape.height, shape.width,
+                         kPatchStride << i};
+  }
+  return regions;
+}
+
+RegionAnswers Session::classify(std::span<const Region> regions) {
+  const engine::DetectorMaps& maps = implementation_->maps_for(regions);
+  const engine::Network& network = model().implementation_->network;
+  const auto what = [&] { return fmt::format("{} boxes", regions.size()); };
+  engine::with_memory(what, [&] {
+    const auto classes = static_cast<std::size_t>(network.num_classes);
+    implementation_->region_scores.resize(regions.size() * (classes + 1));
+    implementation_->region_deltas.resize(regions.size() * 4 * classes);
+    implementation_->look(network, [&](float* memory, const engine::Executor& run) {
+      engine::classify_regions(*network.detector, maps, regions, memory, run,
+                               implementation_->region_scores.data(), implementation_->region_deltas.data());
+    });
+  });
+  return {implementation_->region_scores, implementation_->region_deltas};
+}
+
+std::span<const float> Session::outline(std::span<const Region> regions,
+                                        std::span<const std::int64_t> labels) {
+  const engine::DetectorMaps& maps = implementation_->maps_for(regions);
+  const engine::Network& network = model().implementation_->network;
+  if (labels.size() != regions.size()) fail("{} boxes with {} classes", regions.size(), labels.size());
+  for (const std::int64_t label : labels) {
+    if (label < 0 || label >= network.num_classes) {
+      fail("there is no class {}: the model has {}", label, network.num_classes);
+    }
+  }
+  const auto what = [&] { return fmt::format("masks of {} boxes", regions.size()); };
+  engine::with_memory(what, [&] {
+    implementation_->outlines.resize(regions.size() * kMaskSize * kMaskSize);
+    implementation_->look(network, [&](float* memory, const engine::Executor& run) {
+      engine::outline_regions(*network.detector, maps, regions, labels, memory, run,
+                              implementation_->outlines.data());
+    });
+  });
+  return implementation_->outlines;
+}
+
 TensorMap Session::stages(const ImageBatch& images, bool all) {
   const engine::Network& network = model().implementation_->network;
   const std::string last = "layers." + std::to_string(network.stages.size() - 1);
@@ -155,13 +244,14 @@ TensorMap Session::stages(const ImageBatch& images, bool all) {
     if (all || name.find(".blocks.") == std::string::npos) {
       add(name, {shape.images, shape.height, shape.width, shape.channels}, map);
     }
-    if (all && name == last && !network.decode_head) {
+    if (all && name == last && !network.architecture.backbone) {
       const std::vector<float> rows = normalised(network, shape, map);
       add("norm", {shape.images, shape.height * shape.width, shape.channels}, rows.data());
     }
   };
   with_memory_for(images, [&] {
     implementation_->run(network, images, {.observe = observe});
+    if (network.detector) return;
     if (network.decode_head) {
       const auto& [shape, values] = implementation_->scores;
       add("logits", {shape.images, shape.height, shape.width, shape.channels}, values);

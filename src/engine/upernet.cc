@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <span>
 
-#include "engine/patches.h"
+#include "engine/convolution.h"
 #include "kernels/normalise_rows.h"
 #include "kernels/resize_map.h"
 
@@ -12,7 +11,6 @@ namespace spatialmamba::engine {
 namespace {
 
 using kernels::GemmActivation;
-using kernels::PackedRows;
 
 MapShape with_channels(MapShape shape, std::int64_t channels) {
   shape.channels = channels;
@@ -138,36 +136,9 @@ class Decoder {
     return out;
   }
 
-  /// Adds what a convolution makes of map `index` of `count` to out; ReLU behind the last.
-  void convolve(std::string_view part, const SlicedConvolution& convolution, std::size_t index,
+  void convolve(std::string_view name, const SlicedConvolution& convolution, std::size_t index,
                 std::size_t count, const Map& map, float* out) const {
-    const MapShape& shape = map.shape;
-    const ConvInput input{map.data, shape.images, shape.height, shape.width, shape.channels, 1};
-    const std::span slices = std::span(convolution.slices).subspan(3 * index, 3);
-    const PackedLinear& any = slices.front();
-    const TaskGrid tasks = run_.grid(shape.tokens(), any);
-    run_.step(part, "convolution", 3.0 * linear_flops(any, shape.tokens()),
-              shape.size() + 2 * shape.tokens() * channels_ + 3 * any.inputs() * any.outputs(), [&] {
-                run_.for_tasks(
-                    tasks, any.packed_size(tasks.block_rows()), [&](const Task& task, TaskMemory& memory) {
-                      const PackedRows packed = memory.take_packed(any, task.count());
-                      for (std::int64_t ky = 0; ky < 3; ++ky) {
-                        const PackedLinear& slice = slices[static_cast<std::size_t>(ky)];
-                        const bool begins = index == 0 && ky == 0;
-                        const bool ends = index + 1 == count && ky == 2;
-                        pack_patch_rows(slice, input, ky, task.rows, packed);
-                        slice.multiply(
-                            packed, task.columns(slice),
-                            at_rows({.data = out,
-                                     .stride = channels_,
-                                     .activation = ends ? GemmActivation::relu : GemmActivation::none,
-                                     .residual = begins ? nullptr : out,
-                                     .residual_stride = channels_,
-                                     .activate_sum = ends},
-                                    task));
-                      }
-                    });
-              });
+    engine::convolve(run_, name, convolution, {index, count}, map, GemmActivation::relu, out);
   }
 
   void resize(std::string_view part, const Map& map, const MapShape& to, float* out, bool add) const {

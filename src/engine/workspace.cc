@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/detector.h"
 #include "engine/tasks.h"
 #include "engine/upernet.h"
 
@@ -46,6 +47,11 @@ WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::in
   if (network.decode_head) {
     plan.decode = decode_memory(*network.decode_head, features);
     for (const Map& feature : features) plan.decode += feature.shape.size();
+  }
+  if (network.detector) {
+    plan.decode = detector_memory(*network.detector, features);
+    for (const Map& feature : features) plan.decode += feature.shape.size();
+    plan.wide = std::max(plan.wide, region_memory(*network.detector));  // when the backbone is done
   }
   return plan;
 }

@@ -16,7 +16,7 @@ inline constexpr std::int64_t kPoolRows = 64;
 struct WorkspacePlan {
   std::int64_t map = 0;     ///< the largest map of the residual stream
   std::int64_t wide = 0;    ///< the most that one step keeps beside it
-  std::int64_t decode = 0;  ///< of a segmentor: what its head reads and works in
+  std::int64_t decode = 0;  ///< of a segmentor or detector: what its heads read and work in
 
   std::int64_t bytes() const { return (2 * map + wide + decode) * static_cast<std::int64_t>(sizeof(float)); }
 };
@@ -28,7 +28,7 @@ WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::in
 struct Workspace {
   kernels::AlignedVector<float> maps[2];  ///< the running map and its successor
   kernels::AlignedVector<float> wide;     ///< everything in between
-  kernels::AlignedVector<float> decode;   ///< the features of a segmentor, then its head's memory
+  kernels::AlignedVector<float> decode;   ///< the features of a backbone, then its heads' memory
   kernels::GemmScratch scratch;           ///< of single tasks
 
   void reserve(const WorkspacePlan& plan);

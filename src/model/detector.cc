@@ -128,6 +128,21 @@ DetectorArchitecture infer_detector(const TensorMap& tensors) {
   return architecture;
 }
 
+DetectorArchitecture require_detector(const TensorMap& tensors, const std::string& source) {
+  DetectorArchitecture architecture;
+  try {
+    architecture = infer_detector(tensors);
+  } catch (const Error& error) {
+    fail("{}: {}", source, error.what());
+  }
+  const WeightsMismatch mismatch = compare(architecture, tensors);
+  if (!mismatch.empty()) {
+    fail("{}: the weights do not fit model {}\n{}", source, architecture.backbone.variant,
+         mismatch.describe());
+  }
+  return architecture;
+}
+
 WeightsMismatch compare(const DetectorArchitecture& architecture, const TensorMap& tensors) {
   return compare(tensor_specs(architecture), architecture.backbone.variant, tensors);
 }
