@@ -29,7 +29,8 @@ else()
   set(torch_libraries ${TORCH_LIBRARIES})
 endif()
 
-file(WRITE "${PROJECT_BINARY_DIR}/torch_pch_anchor.cc" "// Owns the precompiled header of LibTorch.\n")
+file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/torch_pch_anchor.cc"
+     CONTENT "// Owns the precompiled header of LibTorch.\n")
 add_library(spatialmamba_torch STATIC "${PROJECT_BINARY_DIR}/torch_pch_anchor.cc")
 target_link_libraries(spatialmamba_torch PUBLIC ${torch_libraries} PRIVATE spatialmamba_options)
 target_precompile_headers(spatialmamba_torch PRIVATE <torch/torch.h>)

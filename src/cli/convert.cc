@@ -51,6 +51,9 @@ const Format& format_of(const std::filesystem::path& output) {
 
 void convert(const Options& options) {
   const Format& format = format_of(options.output);
+  if (std::error_code none; std::filesystem::equivalent(options.input, options.output, none)) {
+    fail_usage("{}: the output is the input itself; give it another name", options.output.string());
+  }
   Weights weights = read_weights(options.input, options.ema ? "model_ema" : options.key);
   if (!options.class_map.empty()) {
     select_classes(weights, read_class_map(options.class_map), options.input.string());
