@@ -41,9 +41,9 @@ void write_pictures(const SegmentationPredict& options, const SegmentationCard& 
                     const std::filesystem::path& name, ordered_json& answer) {
   const draw::LabelStyle style{card.classes, card.palette};
   const std::string note = options.network.untrained ? "untrained weights: the classes mean nothing" : "";
-  const image::Image overlay = draw::draw_overlay(picture, labels, style, note);
+  // One drawing at a time: each is as large as the picture.
   if (image::is_image_name(options.out)) {
-    image::write_image(options.out, overlay);
+    image::write_image(options.out, draw::draw_overlay(picture, labels, style, note));
     answer["overlay"] = options.out.string();
     return;
   }
@@ -55,7 +55,7 @@ void write_pictures(const SegmentationPredict& options, const SegmentationCard& 
   };
   write("labels", labels);
   write("colors", draw::colored_labels(labels, style));
-  write("overlay", overlay);
+  write("overlay", draw::draw_overlay(picture, labels, style, note));
 }
 
 ordered_json answer(const SegmentationPredict& options, const SegmentationNetwork& network,

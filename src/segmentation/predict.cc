@@ -94,18 +94,17 @@ class Slider {
 };
 
 /// One scale, mirrored or not: scores at the size of the picture.
-ScoreRows view(const image::Image& picture, const image::Image& shown, bool mirror,
+ScoreRows view(const image::Image& picture, std::shared_ptr<const image::Image> shown, bool mirror,
                const PredictOptions& options, const Network& network) {
-  // A view may outlive the picture that it was made of: with windows it is read from later.
-  auto owned = std::make_shared<const image::Image>(mirror ? image::flip_horizontal(shown) : shown);
+  if (mirror) shown = std::make_shared<const image::Image>(image::flip_horizontal(*shown));
   ScoreRows scores;
   if (options.window) {
-    const auto crop = [owned, format = options.format](const image::Rect& part) {
-      return normalised(*owned, part, format);
+    const auto crop = [shown, format = options.format](const image::Rect& part) {
+      return normalised(*shown, part, format);
     };
-    scores = slide(crop, owned->height, owned->width, *options.window, network);
+    scores = slide(crop, shown->height, shown->width, *options.window, network);
   } else {
-    const NetworkInput input = normalised(*owned, image::bounds(*owned), options.format);
+    const NetworkInput input = normalised(*shown, image::bounds(*shown), options.format);
     auto map = std::make_shared<const ScoreMap>(network(input));
     scores = resized(rows_of(std::move(map)), input.height, input.width);
   }
@@ -182,7 +181,8 @@ ScoreRows predict_scores(const image::Image& picture, const PredictOptions& opti
   validate(options);
   std::vector<ScoreRows> views;
   for (const double ratio : options.ratios) {
-    const image::Image shown = shown_at(picture, ratio, options);
+    // Shared, since with windows the rows are made from it later, when the picture may be gone.
+    const auto shown = std::make_shared<const image::Image>(shown_at(picture, ratio, options));
     views.push_back(view(picture, shown, false, options, network));
     if (options.flip) views.push_back(view(picture, shown, true, options, network));
   }

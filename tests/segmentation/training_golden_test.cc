@@ -1,162 +1,24 @@
-// The whole system against mmsegmentation: label maps through the real test pipeline, sliding window,
-// test-time augmentation, losses with all gradients, training steps, learning rates, decay.
+// Training against mmsegmentation: losses with all gradients, training traces, learning rates, decay.
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
 
-#include "base/file.h"
-#include "data/segmentation_dataset.h"
-#include "image/codec.h"
 #include "nn/golden_tensors.h"
-#include "nn/state_dict.h"
+#include "segmentation/nano.h"
 #include "train/schedule.h"
-#include "train/segmentation_evaluate.h"
 #include "train/segmentation_loss.h"
-#include "train/segmentation_model.h"
 #include "train/updater.h"
 
 namespace spatialmamba::test {
 namespace {
 
 using nlohmann::json;
-using segmentation::PredictOptions;
 
-json read_json(const std::string& relative) {
-  return json::parse(read_text(golden(relative)));
-}
-
-nn::Segmentor nano() {
-  const Weights weights = read_weights(golden("segmentation/nano/checkpoint.pth"));
-  const SegmentorArchitecture architecture = infer_segmentor(weights.tensors);
-  nn::Segmentor model(architecture);
-  nn::load_state(train::named_state(*model), weights.tensors, compare(architecture, weights.tensors), "nano",
-                 "nano");
-  return model;
-}
-
-PredictOptions nano_options() {
-  const json config = read_json("segmentation/nano/config.json");
-  for (const json& step : config.at("test_pipeline")) {
-    if (step.at("type") == "Resize") {
-      return {.long_side = step.at("scale").at(0), .short_side = step.at("scale").at(1)};
-    }
-  }
-  ADD_FAILURE() << "no Resize in the test pipeline";
-  return {};
-}
-
-/// The pictures of the golden toy data set that the goldens were made with.
-data::SegmentationDataset toy(std::int64_t classes) {
-  data::SegmentationDataset dataset =
-      data::open_segmentation(golden("segmentation/toy"), data::Split::validation);
-  dataset.classes.resize(static_cast<std::size_t>(classes));
-  return dataset;
-}
-
-/// (1, C, H, W) or (C, H, W) -> rows of scores.
-std::vector<double> rows_of(const Tensor& tensor) {
-  torch::Tensor scores = nn::to_torch(tensor);
-  if (scores.dim() == 4) scores = scores[0];
-  return as_double(nn::from_torch(scores.permute({1, 2, 0})));
-}
-
-std::vector<double> all_rows(const segmentation::ScoreRows& rows) {
-  std::vector<double> values;
-  std::vector<float> row(rows.row_values());
-  for (std::int64_t y = 0; y < rows.height; ++y) {
-    rows.read(y, row);
-    values.insert(values.end(), row.begin(), row.end());
-  }
-  return values;
-}
-
-std::int64_t different_pixels(const image::Image& labels, const Tensor& expected) {
-  const auto values = expected.values<std::uint8_t>();
-  EXPECT_EQ(values.size(), labels.pixels.size());
-  std::int64_t count = 0;
-  for (std::size_t i = 0; i < values.size(); ++i) count += values[i] != labels.pixels[i] ? 1 : 0;
-  return count;
-}
-
-TEST(SegmentationGolden, LabelMapsThroughTheTestPipeline) {
-  const Weights expected = read_safetensors(golden("segmentation/nano/test_pipeline.safetensors"));
-  const json facts = read_json("segmentation/nano/test_pipeline.json");
-  nn::Segmentor model = nano();
-  const auto network = train::network_of(*model);
-  const data::SegmentationDataset dataset = toy(model->architecture().num_classes);
-  train::SegmentationEvaluateOptions how{.predict = nano_options()};
-  how.observe = [&](std::int64_t i, const data::LabelledPicture& sample, const image::Image& labels) {
-    SCOPED_TRACE(i);
-    const std::string prefix = std::to_string(i) + ".";
-    if (!expected.tensors.contains(prefix + "pred")) return;
-    EXPECT_EQ(different_pixels(sample.labels, expected.tensors.at(prefix + "gt")), 0);
-    EXPECT_LE(different_pixels(labels, expected.tensors.at(prefix + "pred")), 2);
-    const Tensor* logits = expected.tensors.find(prefix + "seg_logits_at_ori_shape");
-    if (logits == nullptr) return;
-    const auto scores = segmentation::predict_scores(sample.picture, how.predict, network);
-    EXPECT_LE(relative_deviation(all_rows(scores), rows_of(*logits)), 1e-5);
-  };
-  const auto result = train::evaluate_segmentation(network, dataset, how);
-  const metrics::SegmentationScores scores = result->meter.scores();
-  EXPECT_EQ(result->meter.images(), static_cast<std::int64_t>(facts.at("images").size()));
-  EXPECT_NEAR(metrics::percent_of(scores.mean_iou), facts.at("metrics").at("mIoU").get<double>(), 0.01);
-  EXPECT_NEAR(metrics::percent_of(scores.mean_accuracy), facts.at("metrics").at("mAcc").get<double>(), 0.01);
-  EXPECT_NEAR(metrics::percent_of(scores.pixel_accuracy), facts.at("metrics").at("aAcc").get<double>(), 0.01);
-}
-
-TEST(SegmentationGolden, SlidingWindow) {
-  static const std::regex kName(".*slide_crop(\\d+)_stride(\\d+)\\.safetensors");
-  nn::Segmentor model = nano();
-  for (const std::filesystem::path& path : golden_files("segmentation/nano", ".safetensors")) {
-    std::smatch match;
-    const std::string name = path.filename().string();
-    if (!std::regex_match(name, match, kName)) continue;
-    const Weights file = read_safetensors(path);
-    const segmentation::Window window{.size = std::stoi(match[1]), .stride = std::stoi(match[2])};
-    for (const auto& [key, tensor] : file.tensors) {
-      if (!key.ends_with(".input")) continue;
-      SCOPED_TRACE(key);
-      const torch::Tensor input = nn::to_torch(tensor)[0].permute({1, 2, 0});
-      const auto crop = [&](const image::Rect& part) {
-        const torch::Tensor cut =
-            input.slice(0, part.top, part.top + part.height).slice(1, part.left, part.left + part.width);
-        return segmentation::NetworkInput{part.height, part.width, nn::from_torch(cut).values<float>()};
-      };
-      const auto rows =
-          segmentation::slide(crop, input.size(0), input.size(1), window, train::network_of(*model));
-      const Tensor& expected = file.tensors.at(key.substr(0, key.size() - 5) + "logits");
-      EXPECT_LE(relative_deviation(all_rows(rows), rows_of(expected)), 1e-5);
-    }
-  }
-}
-
-TEST(SegmentationGolden, TestTimeAugmentation) {
-  nn::Segmentor model = nano();
-  const data::SegmentationDataset dataset = toy(model->architecture().num_classes);
-  for (const std::filesystem::path& path : golden_files("segmentation/nano", ".safetensors")) {
-    const std::string stem = path.stem().string();
-    if (!stem.starts_with("tta_")) continue;
-    SCOPED_TRACE(stem);
-    const json facts = read_json("segmentation/nano/" + stem + ".json");
-    PredictOptions options = segmentation::augmented(nano_options());
-    if (facts.at("ratios").is_array()) options.ratios = facts.at("ratios").get<std::vector<double>>();
-    const Weights expected = read_safetensors(path);
-    const image::Image picture = image::read_image(dataset.pictures[facts.at("index").get<std::size_t>()]);
-    const auto network = train::network_of(*model);
-    const auto scores = segmentation::predict_scores(picture, options, network);
-    EXPECT_LE(relative_deviation(all_rows(scores), rows_of(expected.tensors.at("mean_softmax"))), 1e-4);
-    EXPECT_LE(different_pixels(segmentation::predict_labels(picture, options, network),
-                               expected.tensors.at("pred")),
-              2);
-  }
-}
-
-TEST(SegmentationGolden, CrossEntropyOverAllPixels) {
+TEST(SegmentationTrainingGolden, CrossEntropyOverAllPixels) {
   const Weights file = read_safetensors(golden("segmentation/components/losses.safetensors"));
-  const json facts = read_json("segmentation/components/losses.json");
+  const json facts = golden_json("segmentation/components/losses.json");
   for (const auto& [name, expected] : facts.items()) {
     SCOPED_TRACE(name);
     const GoldenCase golden_case(file.tensors, name + ".");
@@ -173,7 +35,7 @@ TEST(SegmentationGolden, CrossEntropyOverAllPixels) {
 
 /// What this configuration weighs the auxiliary loss with.
 double auxiliary_weight() {
-  return read_json("segmentation/nano/config.json")
+  return golden_json("segmentation/nano/config.json")
       .at("model")
       .at("auxiliary_head")
       .at("loss_decode")
@@ -188,7 +50,7 @@ train::SegmentationLoss loss_of(nn::Segmentor& model, const GoldenCase& batch) {
 
 /// In training, as the goldens were made: without dropout.
 nn::Segmentor nano_in_training(torch::ScalarType type) {
-  nn::Segmentor model = nano();
+  nn::Segmentor model = nano_segmentor();
   train::set_element_type(*model, type);
   model->set_dropout(0.0);
   model->train();
@@ -219,11 +81,11 @@ double allowed_distance(const nn::Segmentor& model, const TensorMap& expected, c
   return kTolerance * nn::to_torch(expected.at(cancels ? last + "weight" : name)).norm().item<double>();
 }
 
-TEST(SegmentationGolden, LossesAndEveryGradient) {
+TEST(SegmentationTrainingGolden, LossesAndEveryGradient) {
   const Weights batches = read_safetensors(golden("segmentation/nano/train_batches.safetensors"));
   const Weights expected = read_safetensors(golden("segmentation/nano/train_grads.safetensors"));
   const Weights after = read_safetensors(golden("segmentation/nano/train_bn_after.safetensors"));
-  const json losses = read_json("segmentation/nano/train_losses.json").at("losses");
+  const json losses = golden_json("segmentation/nano/train_losses.json").at("losses");
   for (const torch::ScalarType type : {torch::kFloat32, torch::kFloat64}) {
     SCOPED_TRACE(c10::toString(type));
     nn::Segmentor model = nano_in_training(type);
@@ -283,7 +145,7 @@ void repeat(const json& trace, const TensorMap& batches, nn::Segmentor& model) {
   }
 }
 
-TEST(SegmentationGolden, TrainingTraces) {
+TEST(SegmentationTrainingGolden, TrainingTraces) {
   const Weights batches = read_safetensors(golden("segmentation/nano/train_batches.safetensors"));
   int repeated = 0;
   for (const std::filesystem::path& path : golden_files("segmentation/nano", ".json")) {
@@ -306,9 +168,9 @@ TEST(SegmentationGolden, TrainingTraces) {
   EXPECT_GT(repeated, 0);
 }
 
-TEST(SegmentationGolden, LearningRatesOfTheRealSchedule) {
+TEST(SegmentationTrainingGolden, LearningRatesOfTheRealSchedule) {
   const train::PolySchedule schedule;
-  const json rows = read_json("segmentation/nano/schedule_160k.json").at("rows");
+  const json rows = golden_json("segmentation/nano/schedule_160k.json").at("rows");
   ASSERT_FALSE(rows.empty());
   for (const json& row : rows) {
     const auto expected = row.at(1).get<double>();
@@ -316,13 +178,13 @@ TEST(SegmentationGolden, LearningRatesOfTheRealSchedule) {
   }
 }
 
-TEST(SegmentationGolden, WeightDecayOfEachParameter) {
-  const nn::Segmentor model = nano();
+TEST(SegmentationTrainingGolden, WeightDecayOfEachParameter) {
+  const nn::Segmentor model = nano_segmentor();
   const train::ParameterGroups groups = train::segmentation_groups(train::named_state(*model));
   std::map<std::string, bool> decays;
   for (const auto& [name, tensor] : groups.decay) decays[name] = true;
   for (const auto& [name, tensor] : groups.no_decay) decays[name] = false;
-  const json expected = read_json("segmentation/nano/param_groups.json");
+  const json expected = golden_json("segmentation/nano/param_groups.json");
   ASSERT_EQ(expected.size(), decays.size());
   for (const json& entry : expected) {
     const auto name = entry.at("name").get<std::string>();
