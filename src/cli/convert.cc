@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "spatialmamba/task.h"
 #include "spatialmamba/weights.h"
 #include "weights/class_map.h"
 
@@ -28,8 +29,10 @@ struct Format {
   void (*write)(const std::filesystem::path& path, const Weights& weights);
 };
 
+/// Under the entry that the reference's programs read: its own for classifiers, OpenMMLab's for other tasks.
 void write_for_torch(const std::filesystem::path& path, const Weights& weights) {
-  write_pth(path, weights);
+  const bool classifier = infer_task(weights.tensors) == Task::classification;
+  write_pth(path, weights, classifier ? "model" : "state_dict");
 }
 
 /// Other readers of .safetensors ask for "format": "pt" before they take a file for PyTorch's.

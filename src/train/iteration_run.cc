@@ -47,6 +47,7 @@ class IterationRun {
                const RunOptions& options)
       : task_(task), plan_(plan), identity_(identity), options_(options), folder_(options.out) {
     if (prepare_folder(folder_, options)) resume();
+    skipped_.report(task.problems, options.say);
     write_text(folder_.recipe(), to_yaml(parse_recipe(identity.recipe, "recipe"), true));
     log_.emplace(folder_, position_.iteration, position_.history);
   }
@@ -280,6 +281,7 @@ ordered_json IterationRun::summarise() {
   summary["iterations"] = position_.iteration;
   summary["updates"] = position_.updates;
   summary["skipped_updates"] = position_.skipped.total;
+  summary["broken_files"] = skipped_.count();
   summary["peak_memory_mib"] = peak_memory();
   summary["train_images"] = identity_.train_images;
   summary.update(task_.facts());

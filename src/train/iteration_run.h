@@ -39,6 +39,8 @@ struct IterationTask {
   std::function<std::string()> bad_layer;
   /// Of the weights files.
   std::map<std::string, std::string> description;
+  /// One sentence for each file that the data sets left out from the start.
+  std::vector<std::string> problems = {};
   /// What summary.json says beside the scores; asked after the best weights were evaluated last.
   std::function<nlohmann::ordered_json()> facts;
 };

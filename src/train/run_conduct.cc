@@ -12,7 +12,7 @@
 namespace spatialmamba::train {
 namespace {
 
-constexpr std::size_t kSkippedShown = 5;
+constexpr std::int64_t kSkippedShown = 5;
 
 }  // namespace
 
@@ -56,8 +56,9 @@ void require_same_run(const std::filesystem::path& file, const RunIdentity& save
 void SkippedFiles::report(const std::vector<std::string>& skipped,
                           const std::function<void(const std::string&)>& say) {
   for (const std::string& sentence : skipped) {
-    if (count_++ < kSkippedShown) say("skipped: " + sentence);
-    if (count_ == kSkippedShown) say("skipped: further broken images are not listed");
+    if (!seen_.insert(sentence).second) continue;
+    if (count() <= kSkippedShown) say("skipped: " + sentence);
+    if (count() == kSkippedShown) say("skipped: further broken files are not listed");
   }
 }
 

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <iterator>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -62,13 +64,15 @@ struct RunIdentity {
 /// Throws unless the run in `file` is this one.
 void require_same_run(const std::filesystem::path& file, const RunIdentity& saved, const RunIdentity& now);
 
-/// Tells the user of broken files, the first few by name.
+/// Tells the user of broken files: of each once, of the first few by name.
 class SkippedFiles {
  public:
   void report(const std::vector<std::string>& skipped, const std::function<void(const std::string&)>& say);
+  /// So many different ones so far.
+  std::int64_t count() const { return std::ssize(seen_); }
 
  private:
-  std::size_t count_ = 0;
+  std::set<std::string> seen_;
 };
 
 /// Updates that were not made since they could not be used.

@@ -43,6 +43,7 @@ class SegmentationRun {
         validation_(validation),
         options_(options),
         identity_{to_yaml(recipe), training.classes, training.size()},
+        problems_(training.problems),
         schedule_(schedule_of(recipe)),
         generator_(at::make_generator<at::CPUGeneratorImpl>(recipe.train.seed)),
         batches_(training, recipe, options.strict),
@@ -50,7 +51,9 @@ class SegmentationRun {
         average_(recipe.train.ema ? average_of(*model_, model_options(recipe)) : nn::Segmentor(nullptr)),
         updater_(AdamW(segmentation_groups(named_state(*model_)), adamw_options(recipe)),
                  named_state(*model_), average_ ? named_state(*average_) : NamedTensors{},
-                 updater_options(recipe)) {}
+                 updater_options(recipe)) {
+    problems_.insert(problems_.end(), validation.problems.begin(), validation.problems.end());
+  }
 
   RunResult execute() {
     const IterationTask task{
@@ -61,6 +64,7 @@ class SegmentationRun {
         .learning_rate = [this](std::int64_t number) { return schedule_.at(number); },
         .bad_layer = [this] { return bad_layer(); },
         .description = description_of(recipe_, identity_.classes, recipe_.segmentation.fit),
+        .problems = problems_,
         .facts = [this] { return facts(); },
     };
     return run_iterations(task, iteration_plan(recipe_), identity_, options_);
@@ -155,6 +159,7 @@ class SegmentationRun {
   const data::SegmentationDataset& validation_;
   const RunOptions& options_;
   RunIdentity identity_;
+  std::vector<std::string> problems_;  ///< of both data sets
   PolySchedule schedule_;
   at::Generator generator_;
   SegmentationBatches batches_;
@@ -184,9 +189,6 @@ RunResult train_segmentation(const Recipe& recipe, const data::SegmentationDatas
   if (training.classes != validation.classes) {
     fail("the training data has {} classes, the validation data {}, or in another order",
          training.classes.size(), validation.classes.size());
-  }
-  for (const data::SegmentationDataset* part : {&training, &validation}) {
-    for (const std::string& problem : part->problems) options.say("left out: " + problem);
   }
   return SegmentationRun(recipe, training, validation, options).execute();
 }

@@ -397,6 +397,7 @@ nlohmann::ordered_json Run::summarise() {
   summary["epochs"] = progress_.epoch;
   summary["updates"] = progress_.updates;
   summary["skipped_updates"] = progress_.skipped.total;
+  summary["broken_files"] = skipped_.count();
   summary["peak_memory_mib"] = peak_memory();
   summary["variant"] = plan_.architecture.variant;
   summary["parameters"] = count_parameters(plan_.architecture);

@@ -155,6 +155,23 @@ TEST(SegmentationVerbs, AWindowShowsTheWholePicture) {
   EXPECT_EQ(pixels, 300 * 500);
 }
 
+TEST(SegmentationVerbs, ConvertKeepsEveryTensorAndWritesWhereOpenMMLabReads) {
+  const TemporaryFolder folder;
+  const std::string plain = (folder.path() / "nano.safetensors").string();
+  const std::string back = (folder.path() / "nano.pth").string();
+  ASSERT_EQ(run_program({"convert", nano(), plain}).code, 0);
+  ASSERT_EQ(run_program({"convert", plain, back}).code, 0);
+  const TensorMap original = read_weights(nano()).tensors;
+  for (const TensorMap& copy : {read_weights(plain).tensors, read_pth(back, "state_dict").tensors}) {
+    ASSERT_EQ(copy.size(), original.size());
+    for (const auto& [name, tensor] : original) {
+      const Tensor& other = copy.at(name);
+      ASSERT_EQ(other.shape(), tensor.shape()) << name;
+      EXPECT_TRUE(std::equal(tensor.raw(), tensor.raw() + tensor.bytes(), other.raw())) << name;
+    }
+  }
+}
+
 TEST(SegmentationVerbs, WrongWishesAreRefused) {
   expect_refusal({"predict", "-w", nano(), "--task", "classification", "x.png"}, 1, {"segmentation"});
   expect_refusal({"predict", "-w", nano(), "--stride", "4", "x.png"}, 2, {"--stride"});

@@ -153,9 +153,12 @@ TEST_F(SegmentationTraining, BrokenMasksAreLeftOutOrStopTheRun) {
   const auto masks = path("scenes") / "annotations/train";
   const fs::path broken = fs::directory_iterator(masks)->path();
   image::write_image(broken, image::Image(7, 5, 1));  // of another size than its picture
-  const Outcome outcome = train("run", {});
+  image::write_image(masks / "alone.png", image::Image(48, 48, 1));
+  const Outcome outcome = train("run", {"--json"});
   ASSERT_EQ(outcome.code, 0) << outcome.error;
-  EXPECT_THAT(outcome.error, AllOf(HasSubstr("skipped: "), HasSubstr(broken.filename().string())));
+  EXPECT_THAT(outcome.error, AllOf(HasSubstr("skipped: "), HasSubstr(broken.filename().string()),
+                                   HasSubstr("alone.png: the label map has no picture")));
+  EXPECT_EQ(outcome.json().at("broken_files"), 2);  // each once, although every epoch meets them
   const Outcome strict = train("strict", {"--strict"});
   EXPECT_EQ(strict.code, 1);
   EXPECT_THAT(strict.error, HasSubstr(broken.filename().string()));
