@@ -29,6 +29,9 @@ else()
   set(torch_libraries ${TORCH_LIBRARIES})
 endif()
 
+# LibTorch contains Gloo, and its header of the Gloo process group includes Gloo's, which the wheel leaves out.
+find_path(GLOO_INCLUDE gloo/transport/device.h HINTS "${SPATIALMAMBA_LIBTORCH}/include" REQUIRED)
+
 file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/torch_pch_anchor.cc"
      CONTENT "// Owns the precompiled header of LibTorch.\n")
 add_library(spatialmamba_torch STATIC "${PROJECT_BINARY_DIR}/torch_pch_anchor.cc")

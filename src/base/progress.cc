@@ -21,14 +21,16 @@ std::string format_duration(double seconds) {
   return fmt::format("{} h {} min", whole / 3600, whole % 3600 / 60);
 }
 
-ProgressBar::ProgressBar(std::string label, std::int64_t total, std::string unit)
+ProgressBar::ProgressBar(std::string label, std::int64_t total, std::string unit, bool wanted)
     : label_(std::move(label)),
       total_(total),
       unit_(std::move(unit)),
-      visible_(::isatty(STDERR_FILENO) == 1),
+      visible_(wanted && ::isatty(STDERR_FILENO) == 1),
       start_(std::chrono::steady_clock::now()) {}
 
-ProgressBar::~ProgressBar() { clear(); }
+ProgressBar::~ProgressBar() {
+  clear();
+}
 
 void ProgressBar::advance(std::int64_t count, const std::string& note) {
   done_ += count;
@@ -41,10 +43,12 @@ void ProgressBar::advance(std::int64_t count, const std::string& note) {
 void ProgressBar::draw(const std::string& note) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   const double rate = static_cast<double>(done_) / std::max(seconds, 1e-9);
-  const double fraction = total_ > 0 ? std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_)) : 0.0;
+  const double fraction =
+      total_ > 0 ? std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_)) : 0.0;
   const auto filled = static_cast<std::size_t>(fraction * kBarWidth);
-  fmt::print(stderr, "\r\x1b[K{}  [{}{}] {:3.0f} %  {:.{}f} {}/s  ETA {}  {}", label_, std::string(filled, '#'),
-             std::string(kBarWidth - filled, '.'), fraction * 100.0, rate, rate < 10 ? 2 : 0, unit_,
+  fmt::print(stderr, "\r\x1b[K{}  [{}{}] {:3.0f} %  {:.{}f} {}/s  ETA {}  {}", label_,
+             std::string(filled, '#'), std::string(kBarWidth - filled, '.'), fraction * 100.0, rate,
+             rate < 10 ? 2 : 0, unit_,
              format_duration(static_cast<double>(total_ - done_) / std::max(rate, 1e-9)), note);
   std::fflush(stderr);
 }

@@ -13,7 +13,8 @@ std::string format_duration(double seconds);
 ///   epoch 3/20  [#########......]  61 %  1234 img/s  ETA 12 s  loss 0.412
 class ProgressBar {
  public:
-  ProgressBar(std::string label, std::int64_t total, std::string unit);
+  /// Not `wanted`: nothing is shown.
+  ProgressBar(std::string label, std::int64_t total, std::string unit, bool wanted = true);
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;

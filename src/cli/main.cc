@@ -16,6 +16,7 @@
 #include "base/interrupt.h"
 #include "base/nearest.h"
 #include "cli/verbs.h"
+#include "launch/lost_rank.h"
 #include "spatialmamba/version.h"
 
 namespace spatialmamba::cli {
@@ -93,6 +94,8 @@ int run_verb(const std::string& name, const Run& run) {
     return kInterrupted;
   } catch (const UsageError& error) {
     return report(name, error.what(), kUsage);
+  } catch (const launch::LostRank& error) {
+    return report(name, error.what(), launch::kLostRank);
   } catch (const Error& error) {
     return report(name, error.what(), kFailed);
   } catch (const std::bad_alloc&) {

@@ -1,16 +1,21 @@
 #include <fmt/format.h>
 #include <torch/torch.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <memory>
 #include <optional>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/interrupt.h"
 #include "cli/options.h"
 #include "cli/training_report.h"
 #include "cli/verbs.h"
 #include "data/sampling.h"
 #include "data/segmentation_dataset.h"
+#include "launch/lost_rank.h"
+#include "launch/place.h"
 #include "spatialmamba/architecture.h"
 #include "spatialmamba/task.h"
 #include "spatialmamba/weights.h"
@@ -31,6 +36,8 @@ struct Options {
   std::optional<std::uint64_t> seed;
   std::optional<std::string> precision;
   int threads = 1;
+  bool threads_given = false;
+  int timeout = 300;  ///< seconds
   bool json = false;
   std::vector<std::string> overrides;
 };
@@ -107,6 +114,26 @@ void announce(const Options& options, const train::Recipe& recipe, std::int64_t 
                               training, validation, classes, recipe.model.variant, options.threads));
 }
 
+/// Joins the processes that were started together with this one; null where it is alone.
+std::shared_ptr<distributed::Group> join_group(Options& options) {
+  const auto place = launch::place_from_environment([](const char* name) { return std::getenv(name); });
+  if (!place || place->ranks == 1) return nullptr;
+  if (!options.threads_given) options.threads = std::max(1, options.threads / place->local_ranks);
+  at::set_num_threads(options.threads);
+  return distributed::Group::join(*place, std::chrono::seconds(options.timeout));
+}
+
+/// Where a process says what it does: the writer on standard error, any other in a file of its own.
+std::function<void(const std::string&)> choose_log(const Options& options) {
+  const std::shared_ptr<distributed::Group>& group = options.run.group;
+  if (!group || group->is_writer()) return [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
+  make_folder(options.run.out);
+  const auto mode = options.run.resume ? std::ios::app : std::ios::trunc;
+  const auto file =
+      std::make_shared<std::ofstream>(train::RunFolder(options.run.out).rank_log(group->rank()), mode);
+  return [file](const std::string& line) { *file << line << std::endl; };
+}
+
 train::RunResult train_classifier(Options& options, const train::Recipe& recipe) {
   const auto [training, validation] = open_parts(options, recipe);
   TrainingReport report(validation);
@@ -115,11 +142,12 @@ train::RunResult train_classifier(Options& options, const train::Recipe& recipe)
   };
   announce(options, recipe, training.size(), validation.size(), training.classes.size());
   train::RunResult result = train::train(recipe, training, validation, options.run);
-  if (!result.interrupted) report.write(options.run.out, result.summary);
+  if (!result.summary.empty()) report.write(options.run.out, result.summary);
   return result;
 }
 
 train::RunResult train_segmentor(const Options& options, const train::Recipe& recipe) {
+  if (options.run.group) fail_usage("segmentation is trained in one process");
   data::SegmentationOptions how;
   if (recipe.segmentation.zero_label == "background") how.zero = data::ZeroLabel::first_class;
   const auto training = data::open_segmentation(options.data, data::Split::train, how);
@@ -141,6 +169,49 @@ std::string segmentation_line(const nlohmann::ordered_json& summary) {
                      percent(summary, "aAcc"));
 }
 
+void train_and_report(Options& options, const train::Recipe& recipe) {
+  const InterruptGuard guard;
+  options.run.stop = InterruptGuard::requested;
+  options.run.say = choose_log(options);
+  const bool segments = task_of(recipe) == Task::segmentation;
+  const train::RunResult result =
+      segments ? train_segmentor(options, recipe) : train_classifier(options, recipe);
+  if (result.interrupted && InterruptGuard::requested()) throw Interrupted{};
+  if (result.interrupted || result.summary.empty()) return;
+  if (options.json) {
+    print_json(result.summary);
+  } else {
+    fmt::print("{}: {}\n", segments ? segmentation_line(result.summary) : classification_line(result.summary),
+               (options.run.out / result.summary["weights"].get<std::string>()).string());
+  }
+}
+
+/// One of several processes: the others learn why it ends, the user which one it was.
+void train_in_group(Options& options, const train::Recipe& recipe) {
+  distributed::Group& group = *options.run.group;
+  const auto leave = [&](const char* reason) {
+    group.leave(reason);
+    return fmt::format("rank {}: {}", group.rank(), reason);
+  };
+  try {
+    train_and_report(options, recipe);
+    group.leave({});
+  } catch (const launch::LostRank& error) {
+    group.leave({});
+    throw launch::LostRank(fmt::format("rank {}: {}", group.rank(), error.what()));
+  } catch (const UsageError& error) {
+    throw UsageError(leave(error.what()));
+  } catch (const Error& error) {
+    throw Error(leave(error.what()));
+  } catch (const std::exception& error) {
+    group.leave(error.what());
+    throw;
+  } catch (const Interrupted&) {
+    group.leave({});
+    throw;
+  }
+}
+
 void run(Options& options) {
   const train::Recipe recipe = choose_recipe(options);
   if (options.show_config) {
@@ -151,21 +222,12 @@ void run(Options& options) {
           "--config or --finetune");
   require(!options.data.empty(), "--data");
   require(!options.run.out.empty(), "--out");
+  options.run.group = join_group(options);
   at::set_num_threads(options.threads);
-
-  const InterruptGuard guard;
-  options.run.stop = InterruptGuard::requested;
-  options.run.say = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
-  const bool segments = task_of(recipe) == Task::segmentation;
-  const train::RunResult result =
-      segments ? train_segmentor(options, recipe) : train_classifier(options, recipe);
-  if (result.interrupted && InterruptGuard::requested()) throw Interrupted{};
-  if (result.interrupted) return;
-  if (options.json) {
-    print_json(result.summary);
+  if (options.run.group) {
+    train_in_group(options, recipe);
   } else {
-    fmt::print("{}: {}\n", segments ? segmentation_line(result.summary) : classification_line(result.summary),
-               (options.run.out / result.summary["weights"].get<std::string>()).string());
+    train_and_report(options, recipe);
   }
 }
 
@@ -197,7 +259,12 @@ Run add_train(CLI::App& app) {
   app.add_option("--precision", options->precision, "Arithmetic, as train.precision=...")
       ->check(CLI::IsMember({"fp32", "bf16", "fp64"}))
       ->option_text("fp32|bf16|fp64");
-  add_threads(app, options->threads);
+  CLI::Option* threads = add_threads(app, options->threads);
+  app.add_option("--timeout", options->timeout,
+                 fmt::format("Of several processes: seconds to wait for one that is alive (default: {})",
+                             options->timeout))
+      ->check(CLI::Range(1, 86400))
+      ->type_name("N");
   app.add_flag("--strict", run_options.strict, "Stop at the first broken image instead of leaving it out");
   app.add_option("--max-minutes", run_options.max_minutes,
                  "Save and stop after so many minutes, as Ctrl-C does")
@@ -208,7 +275,10 @@ Run add_train(CLI::App& app) {
   add_json(app, options->json);
   app.add_option("overrides", options->overrides, "Keys of the recipe, such as train.epochs=5")
       ->type_name("KEY=VALUE");
-  return [options] { run(*options); };
+  return [options, threads] {
+    options->threads_given = threads->count() > 0;
+    run(*options);
+  };
 }
 
 }  // namespace spatialmamba::cli

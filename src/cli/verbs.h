@@ -48,6 +48,7 @@ Run add_doctor(CLI::App& app);
 Run add_eval(CLI::App& app);
 Run add_forward(CLI::App& app);
 Run add_info(CLI::App& app);
+Run add_launch(CLI::App& app);
 Run add_predict(CLI::App& app);
 Run add_train(CLI::App& app);
 Run add_visualize(CLI::App& app);

@@ -17,6 +17,11 @@ std::span<const Verb> verbs() {
        "--out out/run "
        "train.epochs=5",
        add_train},
+      {"launch", "Train with several processes, on one machine or on several",
+       "spatialmamba launch -n 4 --max-restarts 3 train --config configs/imagenet_tiny.yaml --data "
+       "/data/imagenet "
+       "--out out/tiny",
+       add_launch},
       {"eval", "Accuracy of weights on a labelled data set",
        "spatialmamba eval --weights best.safetensors --data /usr/share/datasets/fashion-mnist --out report",
        add_eval},

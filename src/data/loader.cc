@@ -18,6 +18,9 @@ void validate(const LoaderOptions& options, std::int64_t samples) {
   const std::int64_t batches = batch_count(samples, options);
   if (batches == 0)
     fail_usage("batch size {}: the data set has only {} samples", options.batch_size, samples);
+  if (options.share.processes < 1 || options.share.replicas < 1 || options.share.run < 1) {
+    fail_usage("a loader's share of batches must count from 1");
+  }
   if (options.start_batch < 0 || options.start_batch > batches) {
     fail_usage("batch {} to begin with: the epoch has {}", options.start_batch, batches);
   }

@@ -34,6 +34,18 @@ std::vector<std::int64_t> epoch_order(std::int64_t size, std::uint64_t seed, std
 /// nor a resumed run changes what is drawn.
 Random sample_random(std::uint64_t seed, std::int64_t epoch, std::int64_t index);
 
+/// Which batches of an epoch one of several processes loads. Batches come in groups of `replicas` times
+/// `run`; in each group replica r has the r-th run of batches, and process p the replicas r with r modulo
+/// `processes` = p.
+struct LoaderShare {
+  std::int64_t process = 0;
+  std::int64_t processes = 1;
+  std::int64_t replicas = 1;
+  std::int64_t run = 1;
+
+  bool has(std::int64_t batch) const { return batch / run % replicas % processes == process; }
+};
+
 struct LoaderOptions {
   std::int64_t batch_size = 32;
   std::uint64_t seed = 0;
@@ -50,6 +62,8 @@ struct LoaderOptions {
   int prefetch = 3;
   /// Stop at the first broken file instead of leaving it out.
   bool strict = false;
+  /// The batches of this process; their numbers are those of the whole epoch.
+  LoaderShare share = {};
 };
 
 /// Batches in an epoch.

@@ -41,8 +41,10 @@ Loader::Pipeline::~Pipeline() {
 /// Opens batches until `prefetch` are open. The mutex is held, or there are no threads yet.
 void Loader::Pipeline::open_batches() {
   while (static_cast<int>(open_.size()) < options_.prefetch && next_to_open_ < batches_) {
+    const std::int64_t number = next_to_open_++;
+    if (!options_.share.has(number)) continue;
     auto batch = std::make_shared<BatchInProgress>();
-    batch->number = next_to_open_++;
+    batch->number = number;
     const std::int64_t first = batch->number * options_.batch_size;
     const std::int64_t last = std::min(first + options_.batch_size, dataset_.size());
     batch->indices.assign(order_.begin() + first, order_.begin() + last);

@@ -116,6 +116,14 @@ std::int64_t ConfusionMatrix::samples(std::int64_t label) const {
   return std::accumulate(row, row + classes_, std::int64_t{0});
 }
 
+void ConfusionMatrix::set_counts(std::span<const std::int64_t> counts) {
+  if (counts.size() != counts_.size()) {
+    fail("a confusion matrix of {} classes has {} counts, found {}", classes_, counts_.size(), counts.size());
+  }
+  counts_.assign(counts.begin(), counts.end());
+  total_ = std::accumulate(counts_.begin(), counts_.end(), std::int64_t{0});
+}
+
 std::optional<double> ConfusionMatrix::accuracy() const {
   if (total_ == 0) return std::nullopt;
   std::int64_t hits = 0;
@@ -154,6 +162,21 @@ void ClassificationMeter::add(std::span<const float> scores, std::int64_t label)
   confusion_.add(label, top_k(scores, 1).front());
   if (rank < 1) ++top1_;
   if (rank < 5) ++top5_;
+}
+
+std::vector<std::int64_t> ClassificationMeter::counts() const {
+  std::vector<std::int64_t> counts = {top1_, top5_};
+  const std::span<const std::int64_t> matrix = confusion_.counts();
+  counts.insert(counts.end(), matrix.begin(), matrix.end());
+  return counts;
+}
+
+void ClassificationMeter::set_counts(std::span<const std::int64_t> counts) {
+  constexpr std::size_t kHits = 2;
+  if (counts.size() < kHits) fail("a meter's counts are {} and more, found {}", kHits, counts.size());
+  confusion_.set_counts(counts.subspan(kHits));
+  top1_ = counts[0];
+  top5_ = counts[1];
 }
 
 double ClassificationMeter::share(std::int64_t hits) const {

@@ -42,6 +42,10 @@ class ConfusionMatrix {
   std::optional<double> accuracy() const;
   /// The share of each class's samples that were recognised (recall); nothing for a class without samples.
   std::vector<std::optional<double>> per_class_accuracy() const;
+  /// The matrix, row by row.
+  std::span<const std::int64_t> counts() const { return counts_; }
+  /// Replaces it. Throws Error for another number of values.
+  void set_counts(std::span<const std::int64_t> counts);
   /// A header line and one row per true class; names are quoted where CSV asks for it.
   std::string to_csv(const std::vector<std::string>& names) const;
 
@@ -62,6 +66,10 @@ class ClassificationMeter {
   void add(std::span<const float> scores, std::int64_t label);
 
   const ConfusionMatrix& confusion() const { return confusion_; }
+  /// All that the meter has counted, for adding up what several processes have: hits, then the matrix.
+  std::vector<std::int64_t> counts() const;
+  /// The inverse. Throws Error for another number of values.
+  void set_counts(std::span<const std::int64_t> counts);
   std::int64_t samples() const { return confusion_.total(); }
   /// Shares of samples whose label is the best, or among the best five; 0 without samples.
   double top1() const { return share(top1_); }

@@ -19,10 +19,19 @@ BatchNormImpl::BatchNormImpl(std::int64_t channels) {
 
 torch::Tensor BatchNormImpl::forward(const torch::Tensor& x) {
   if (is_training()) num_batches_tracked.add_(1);
+  if (is_training() && sum_over_processes) return forward_synchronised(x);
   const torch::Tensor planes = x.permute({0, 3, 1, 2});  // channels-last strides: no copy
   return at::batch_norm(planes, weight, bias, running_mean, running_var, is_training(), kBatchNormMomentum,
                         kNormEpsilon, false)
       .permute({0, 2, 3, 1});
+}
+
+torch::Tensor BatchNormImpl::forward_synchronised(const torch::Tensor& x) {
+  const SynchronisedNorm norm = synchronised_norm(x, weight, bias, kNormEpsilon, sum_over_processes);
+  const torch::NoGradGuard no_grad;
+  running_mean.lerp_(norm.mean, kBatchNormMomentum);
+  running_var.lerp_(norm.variance, kBatchNormMomentum);
+  return norm.y;
 }
 
 }  // namespace spatialmamba::nn

@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include "nn/functions/synchronised_norm.h"
+
 namespace spatialmamba::nn {
 
 /// A weight and, where wanted, a bias with one element per row of the weight: the parameters of a
@@ -28,6 +30,11 @@ class BatchNormImpl : public torch::nn::Module {
   torch::Tensor running_mean;
   torch::Tensor running_var;
   torch::Tensor num_batches_tracked;
+  /// Where set, training normalises by the images of all processes together.
+  SumOverProcesses sum_over_processes;
+
+ private:
+  torch::Tensor forward_synchronised(const torch::Tensor& x);
 };
 TORCH_MODULE(BatchNorm);
 

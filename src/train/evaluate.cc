@@ -33,6 +33,25 @@ void add_batch(const data::Batch& batch, std::span<const float> logits, const da
   }
 }
 
+/// Adds up what the processes have counted, exactly: doubles hold integers up to 2^53. True when one was
+/// stopped.
+bool add_up(Evaluation& evaluation, bool stopped, distributed::Group& group) {
+  std::vector<double> own = {stopped ? 1.0 : 0.0, evaluation.loss};
+  const std::vector<std::int64_t> counts = evaluation.meter.counts();
+  own.insert(own.end(), counts.begin(), counts.end());
+  torch::Tensor all = torch::tensor(own, torch::kFloat64);
+  group.sum(all);
+  const std::span<const double> sums(all.const_data_ptr<double>(), own.size());
+  evaluation.loss = sums[1];
+  evaluation.meter.set_counts(std::vector<std::int64_t>(sums.begin() + 2, sums.end()));
+  return sums[0] > 0.0;
+}
+
+data::LoaderShare share_of(const distributed::Group* group) {
+  if (group == nullptr) return {};
+  return {.process = group->rank(), .processes = group->size(), .replicas = group->size()};
+}
+
 }  // namespace
 
 std::optional<Evaluation> evaluate(const Forward& forward, std::int64_t classes, const data::Dataset& dataset,
@@ -44,17 +63,23 @@ std::optional<Evaluation> evaluate(const Forward& forward, std::int64_t classes,
   loading.batch_size = options.batch;
   loading.threads = options.workers;
   loading.strict = options.strict;
+  loading.share = share_of(options.group.get());
   data::Loader loader(dataset, data::sample_transform(transform), loading);
 
   Evaluation evaluation{.meter = metrics::ClassificationMeter(classes)};
-  ProgressBar bar(options.label, dataset.size(), "img");
+  const bool shows_bar = !options.group || options.group->is_writer();
+  ProgressBar bar(options.label, dataset.size() / loading.share.processes, "img", shows_bar);
   data::Batch batch;
-  while (loader.next(batch)) {
-    if (options.stop()) return std::nullopt;
+  bool stopped = false;
+  while (!stopped && loader.next(batch)) {
+    stopped = options.stop();
+    if (stopped) break;
     add_batch(batch, forward(batch), dataset, options, evaluation);
     evaluation.skipped.insert(evaluation.skipped.end(), batch.skipped.begin(), batch.skipped.end());
     bar.advance(batch.n, fmt::format("top-1 {:.2f} %", 100.0 * evaluation.meter.top1()));
   }
+  if (options.group) stopped = add_up(evaluation, stopped, *options.group);
+  if (stopped) return std::nullopt;
   evaluation.loss /= static_cast<double>(evaluation.meter.samples());
   return evaluation;
 }

@@ -51,15 +51,29 @@ nn::SpatialMamba make_average(const nn::SpatialMamba& model, bool wanted) {
   return average;
 }
 
+void synchronise_batch_norm(const nn::SpatialMambaImpl& model,
+                            const std::shared_ptr<distributed::Group>& group) {
+  for (const auto& module : model.modules()) {
+    if (auto* norm = module->as<nn::BatchNormImpl>()) {
+      norm->sum_over_processes = [group](torch::Tensor& values) { group->sum(values); };
+    }
+  }
+}
+
 Updater make_updater(const nn::SpatialMamba& model, const nn::SpatialMamba& average,
-                     const LearnerOptions& options) {
+                     const LearnerOptions& options, const std::shared_ptr<distributed::Group>& group) {
   const auto rate_scale = [&](const std::string& name) {
     return layer_rate_scale(name, model->architecture(), options.layer_decay);
   };
   return {AdamW(group_parameters(named_parameters(*model)), options.adamw, rate_scale),
           nn::named_state(*model),
           average ? nn::named_state(*average) : NamedTensors{},
-          {.clip_norm = options.clip_norm, .ema_decay = options.ema_decay, .loss_limit = options.loss_limit}};
+          {.clip_norm = options.clip_norm,
+           .ema_decay = options.ema_decay,
+           .loss_limit = options.loss_limit,
+           .accumulation = options.accumulation,
+           .replicas = options.replicas,
+           .group = group}};
 }
 
 }  // namespace
@@ -84,12 +98,15 @@ void set_element_type(nn::SpatialMambaImpl& model, torch::ScalarType type) {
   }
 }
 
-Learner::Learner(nn::SpatialMamba model, const LearnerOptions& options)
+Learner::Learner(nn::SpatialMamba model, const LearnerOptions& options,
+                 const std::shared_ptr<distributed::Group>& group)
     : options_(options),
       model_(prepared(std::move(model), options)),
       ema_model_(make_average(model_, options.ema)),
-      updater_(make_updater(model_, ema_model_, options)),
-      frozen_(frozen_modules(*model_, options.frozen_stages)) {}
+      updater_(make_updater(model_, ema_model_, options, group)),
+      frozen_(frozen_modules(*model_, options.frozen_stages)) {
+  if (group && options.sync_batch_norm) synchronise_batch_norm(*model_, group);
+}
 
 void Learner::begin_training_mode() {
   model_->train();
@@ -129,15 +146,15 @@ MicroStep Learner::accumulate(const torch::Tensor& images, const torch::Tensor& 
     loss = loss + options_.mesa * teacher;
   }
   step.usable = updater_.accept(loss.item<double>());
-  loss = loss / static_cast<double>(options_.accumulation);
+  loss = loss / static_cast<double>(options_.accumulation * options_.replicas);
   step.loss = loss.item<double>();
-  if (step.usable) loss.backward();
+  updater_.differentiate(loss);
   return step;
 }
 
-Update Learner::update() {
+Update Learner::update(std::span<double> totals) {
   constrain_fusion_gradients(*model_, options_.fusion);
-  return updater_.apply(options_.schedule.for_update(updates()));
+  return updater_.apply(options_.schedule.for_update(updates()), totals);
 }
 
 }  // namespace spatialmamba::train

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct LearnerOptions {
   CosineSchedule schedule;
   double clip_norm = 5.0;  ///< of all gradients together; 0 switches clipping off
   std::int64_t accumulation = 1;
+  std::int64_t replicas = 1;     ///< see UpdaterOptions
+  bool sync_batch_norm = false;  ///< the replicas, one a process, are normalised together
   bool ema = true;
   double ema_decay = 0.9999;
   double mesa = 0.0;  ///< weight of the MESA loss; needs the EMA
@@ -30,7 +33,7 @@ struct LearnerOptions {
 
 /// What one micro-batch gave.
 struct MicroStep {
-  double loss = 0.0;           ///< what was differentiated: (cross_entropy + mesa * teacher) / accumulation
+  double loss = 0.0;  ///< the share in the update's: (cross_entropy + mesa * teacher) / micro-batches
   double cross_entropy = 0.0;  ///< against the targets
   double teacher = 0.0;        ///< cross-entropy against the teacher; 0 without MESA
   /// False: the loss is not finite or has exploded, so nothing was differentiated and update() will skip.
@@ -42,7 +45,9 @@ struct MicroStep {
 class Learner {
  public:
   /// Trains `model`, whose type (float32 or float64) is that of everything else. The EMA starts as its copy.
-  Learner(nn::SpatialMamba model, const LearnerOptions& options);
+  /// `group` shares the work; null: this process is alone.
+  Learner(nn::SpatialMamba model, const LearnerOptions& options,
+          const std::shared_ptr<distributed::Group>& group = nullptr);
 
   /// Forward and backward of one micro-batch; gradients add up until update(). images (N, C, H, W), targets
   /// (N, classes). With `mesa` the EMA model, in evaluation mode and with its current weights, teaches on the
@@ -50,8 +55,9 @@ class Learner {
   MicroStep accumulate(const torch::Tensor& images, const torch::Tensor& targets, bool mesa);
 
   /// One optimizer update; or none where a loss or gradient was not usable: weights, running statistics and
-  /// moments are then those before the first of its micro-batches.
-  Update update();
+  /// moments are then those before the first of its micro-batches. `totals` are values of the caller's, which
+  /// are replaced by their sums over all processes.
+  Update update(std::span<double> totals = {});
 
   /// Forgets the gradients of micro-batches that will not fill an update.
   void drop_gradients();

@@ -51,11 +51,35 @@ CosineSchedule make_schedule(const Recipe& recipe, std::int64_t updates_per_epoc
           .warmup_updates = static_cast<std::int64_t>(recipe.optimizer.warmup_epochs * updates)};
 }
 
-LearnerOptions make_learner_options(const Recipe& recipe, double mesa, std::int64_t updates_per_epoch) {
+/// How the images of an update are divided.
+struct Cut {
+  std::int64_t batch = 0;
+  std::int64_t replicas = 0;
+};
+
+Cut cut_update(const Recipe& recipe, std::int64_t processes) {
+  const std::int64_t wanted = replicas_of(recipe);
+  const bool together = recipe.train.sync_batch_norm;
+  if (wanted == processes || (processes < wanted && !together)) return {recipe.train.batch, wanted};
+  const std::int64_t images = recipe.train.batch * wanted;
+  if (images % processes != 0) {
+    fail_usage(
+        "{} processes cannot share an update evenly: the {} images of train.batch {} times train.replicas {} "
+        "are "
+        "not a multiple",
+        processes, images, recipe.train.batch, wanted);
+  }
+  return {images / processes, processes};
+}
+
+LearnerOptions make_learner_options(const Recipe& recipe, const Cut& cut, double mesa,
+                                    std::int64_t updates_per_epoch) {
   return {.adamw = adamw_options(recipe),
           .schedule = make_schedule(recipe, updates_per_epoch),
           .clip_norm = recipe.train.clip_norm,
           .accumulation = recipe.train.accumulation,
+          .replicas = cut.replicas,
+          .sync_batch_norm = recipe.train.sync_batch_norm,
           .ema = recipe.train.ema,
           .ema_decay = recipe.train.ema_decay,
           .mesa = mesa,
@@ -83,18 +107,21 @@ Description describe(const Recipe& recipe, const image::InputFormat& format,
 }
 
 std::int64_t count_updates(const Recipe& recipe, const data::LoaderOptions& loader, std::int64_t images) {
-  const std::int64_t updates = data::batch_count(images, loader) / recipe.train.accumulation;
+  const std::int64_t updates = data::batch_count(images, loader) / (loader.share.run * loader.share.replicas);
   if (updates < 1) {
     fail_usage(
-        "there are {} training images, fewer than one update of train.batch {} x train.accumulation {} takes",
-        images, recipe.train.batch, recipe.train.accumulation);
+        "there are {} training images, fewer than the {} that one update takes: train.batch {} x "
+        "train.accumulation {} x train.replicas {}",
+        images, images_per_update(recipe), recipe.train.batch, recipe.train.accumulation,
+        replicas_of(recipe));
   }
   return updates;
 }
 
 }  // namespace
 
-Plan make_plan(const Recipe& recipe, const std::vector<std::string>& classes, std::int64_t train_images) {
+Plan make_plan(const Recipe& recipe, const std::vector<std::string>& classes, std::int64_t train_images,
+               std::int64_t processes) {
   validate(recipe);
   if (classes.empty()) fail_usage("the training data has no classes");
   Plan plan;
@@ -114,13 +141,16 @@ Plan make_plan(const Recipe& recipe, const std::vector<std::string>& classes, st
                 .probability = recipe.augment.mix_probability,
                 .switch_probability = recipe.augment.cutmix_share};
   data::validate(plan.mixup);
-  plan.train_loader = {.batch_size = recipe.train.batch,
-                       .seed = recipe.train.seed,
-                       .shuffle = true,
-                       .drop_last = true,
-                       .threads = static_cast<int>(recipe.data.workers)};
+  const Cut cut = cut_update(recipe, processes);
+  plan.train_loader = {
+      .batch_size = cut.batch,
+      .seed = recipe.train.seed,
+      .shuffle = true,
+      .drop_last = true,
+      .threads = static_cast<int>(recipe.data.workers),
+      .share = {.processes = processes, .replicas = cut.replicas, .run = recipe.train.accumulation}};
   plan.updates_per_epoch = count_updates(recipe, plan.train_loader, train_images);
-  plan.learner = make_learner_options(recipe, plan.architecture.mesa, plan.updates_per_epoch);
+  plan.learner = make_learner_options(recipe, cut, plan.architecture.mesa, plan.updates_per_epoch);
   plan.first_mesa_epoch =
       static_cast<std::int64_t>(recipe.train.mesa_start * static_cast<double>(recipe.train.epochs));
   plan.description = describe(recipe, plan.eval_transform.format, classes);

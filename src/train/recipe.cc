@@ -303,10 +303,18 @@ std::vector<std::string> differences(const Recipe& first, const Recipe& second) 
   return found;
 }
 
+std::int64_t replicas_of(const Recipe& recipe) {
+  return std::max<std::int64_t>(recipe.train.replicas, 1);
+}
+
+std::int64_t images_per_update(const Recipe& recipe) {
+  return recipe.train.batch * recipe.train.accumulation * replicas_of(recipe);
+}
+
 double scaled_rate(const Recipe& recipe, double rate) {
   if (recipe.optimizer.rate_batch == 0) return rate;
-  const std::int64_t images = recipe.train.batch * recipe.train.accumulation;
-  return rate * static_cast<double>(images) / static_cast<double>(recipe.optimizer.rate_batch);
+  return rate * static_cast<double>(images_per_update(recipe)) /
+         static_cast<double>(recipe.optimizer.rate_batch);
 }
 
 }  // namespace spatialmamba::train

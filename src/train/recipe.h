@@ -75,6 +75,8 @@ struct Recipe {
     std::int64_t iterations = 160'000;
     std::int64_t batch = 128;
     std::int64_t accumulation = 1;
+    std::int64_t replicas = 0;
+    bool sync_batch_norm = false;
     std::uint64_t seed = 0;
     std::string precision = "fp32";
     double clip_norm = 5.0;
@@ -134,7 +136,13 @@ std::string to_yaml(const Recipe& recipe, bool help = false);
 /// "train.epochs: 20 in the first, 30 in the second" for each key that decides the result and differs.
 std::vector<std::string> differences(const Recipe& first, const Recipe& second);
 
-/// Updates per learning rate: rate * batch * accumulation / rate_batch, or rate as it stands when rate_batch
+/// train.replicas, or 1 where it has not been decided.
+std::int64_t replicas_of(const Recipe& recipe);
+
+/// Images of one update: batch * accumulation * replicas.
+std::int64_t images_per_update(const Recipe& recipe);
+
+/// Updates per learning rate: rate * images_per_update / rate_batch, or rate as it stands when rate_batch
 /// is 0.
 double scaled_rate(const Recipe& recipe, double rate);
 

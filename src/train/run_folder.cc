@@ -15,6 +15,10 @@ std::filesystem::path RunFolder::checkpoint_at(std::int64_t iteration) const {
   return folder_ / fmt::format("checkpoint_iteration_{:06}.safetensors", iteration);
 }
 
+std::filesystem::path RunFolder::rank_log(int rank) const {
+  return folder_ / fmt::format("rank_{}.log", rank);
+}
+
 bool RunFolder::holds_run() const {
   return std::filesystem::exists(recipe()) || std::filesystem::exists(checkpoint());
 }

@@ -22,6 +22,8 @@ class RunFolder {
   std::filesystem::path best_ema() const { return folder_ / "best_ema.safetensors"; }
   std::filesystem::path csv() const { return folder_ / "log.csv"; }
   std::filesystem::path jsonl() const { return folder_ / "log.jsonl"; }
+  /// What a process other than the writer has to say.
+  std::filesystem::path rank_log(int rank) const;
   std::filesystem::path curves() const { return folder_ / "curves.png"; }
   std::filesystem::path summary() const { return folder_ / "summary.json"; }
   /// What the report of a finished run consists of beside the curves.

@@ -2,11 +2,14 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <array>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "data/loader.h"
 #include "data/sampling.h"
+#include "launch/lost_rank.h"
 #include "nn/initialise.h"
 #include "nn/state_dict.h"
 #include "train/batch.h"
@@ -46,21 +49,39 @@ nn::SpatialMamba make_model(const Plan& plan, const Recipe& recipe, const RunOpt
   return model;
 }
 
+/// The recipe with its number of replicas: that of the run where it is continued, else one for each process.
+Recipe with_replicas(Recipe recipe, const RunFolder& folder, bool resumes, int processes) {
+  if (recipe.train.replicas != 0) return recipe;
+  if (resumes) {
+    const SavedRun saved = read_saved_run(folder.checkpoint());
+    recipe.train.replicas = parse_recipe(saved.identity.recipe, folder.checkpoint().string()).train.replicas;
+  } else if (processes > 1) {
+    recipe.train.replicas = processes;
+  }
+  return recipe;
+}
+
+int processes_of(const RunOptions& options) {
+  return options.group ? options.group->size() : 1;
+}
+
 class Run {
  public:
+  /// `resumes`: the folder has been prepared, and holds a checkpoint to continue.
   Run(const Recipe& recipe, const data::Dataset& training, const data::Dataset& validation,
-      const RunOptions& options)
+      const RunOptions& options, bool resumes)
       : recipe_(recipe),
         training_(recipe.data.balance ? data::balanced(training) : training),
         validation_(validation),
         options_(options),
         folder_(options.out),
-        plan_(make_plan(recipe, training.classes, training.size())),
+        plan_(make_plan(recipe, training.classes, training.size(), processes_of(options))),
         identity_{to_yaml(recipe), training.classes, training.size()},
-        resumes_(prepare_folder(folder_, options)),
-        learner_(make_model(plan_, recipe, options, resumes_), plan_.learner),
+        resumes_(resumes),
+        learner_(make_model(plan_, recipe, options, resumes_), plan_.learner, options.group),
         generator_(at::make_generator<at::CPUGeneratorImpl>(recipe.train.seed)) {
     learner_.model()->set_generator(generator_);
+    if (options.group) plan_.train_loader.share.process = options.group->rank();
     if (resumes_) {
       resume();
     } else if (!options.resume_from.empty()) {
@@ -68,6 +89,7 @@ class Run {
     }
     skipped_.report(training.problems, options.say);
     skipped_.report(validation.problems, options.say);
+    if (!is_writer()) return;
     write_text(folder_.recipe(), to_yaml(recipe, true));
     journal_.emplace(folder_, progress_.updates, progress_.history);
   }
@@ -77,13 +99,21 @@ class Run {
  private:
   enum class Outcome { finished, stopped };
 
+  bool is_writer() const { return !options_.group || options_.group->is_writer(); }
+  /// The batches that an update takes, in all processes together.
+  std::int64_t batches_per_update() const {
+    return plan_.train_loader.share.replicas * plan_.train_loader.share.run;
+  }
+
   void resume();
   void resume_reference();
   Outcome train_epoch();
   void train_batch(const data::Batch& batch);
   bool next_batch(data::Loader& loader, data::Batch& batch);
-  void update();
+  std::int64_t next_own_batch() const;
+  Outcome update();
   void skip_update(const Update& update);
+  void forget_pending();
   Throughput throughput() const;
   bool stop_requested() const;
   bool out_of_patience() const;
@@ -106,7 +136,7 @@ class Run {
   }
   std::int64_t batches_per_epoch() const { return data::batch_count(training_.size(), plan_.train_loader); }
 
-  const Recipe& recipe_;
+  Recipe recipe_;
   data::Dataset training_;
   const data::Dataset& validation_;
   const RunOptions& options_;
@@ -124,6 +154,7 @@ class Run {
   Stopwatch since_counted_;    ///< training time that is not in the progress yet
   double pending_loss_ = 0.0;  ///< of the micro-batches since the last update
   std::int64_t pending_ = 0;   ///< how many these are
+  std::int64_t pending_images_ = 0;
   SkippedFiles skipped_;
 };
 
@@ -132,6 +163,10 @@ void Run::resume() {
   require_same_run(folder_.checkpoint(), saved.identity, identity_);
   load_checkpoint(folder_.checkpoint(), learner_);
   progress_ = saved.progress;
+  // Another number of processes may have cut the updates into other batches.
+  if (batches_per_update() > recipe_.train.accumulation) {
+    progress_.next_batch = progress_.epoch_updates * batches_per_update();
+  }
   options_.say(fmt::format("continuing {} in {}, update {}", folder_.path().string(), epoch_label(),
                            progress_.updates + 1));
 }
@@ -181,7 +216,7 @@ void Run::count_time() {
 }
 
 void Run::save(const std::filesystem::path& path) {
-  save_checkpoint(path, learner_, {progress_, identity_}, plan_.description);
+  if (is_writer()) save_checkpoint(path, learner_, {progress_, identity_}, plan_.description);
   since_save_.lap();
 }
 
@@ -201,42 +236,68 @@ void Run::train_batch(const data::Batch& batch) {
       learner_.accumulate(mixed.images, mixed.targets, progress_.epoch >= plan_.first_mesa_epoch);
   pending_loss_ += step.loss;
   ++pending_;
-  progress_.images += batch.n;
+  pending_images_ += batch.n;
   progress_.next_batch = batch.number + 1;
+}
+
+/// The first batch from progress_.next_batch on that is this process's.
+std::int64_t Run::next_own_batch() const {
+  std::int64_t number = progress_.next_batch;
+  while (!plan_.train_loader.share.has(number)) ++number;
+  return number;
 }
 
 bool Run::next_batch(data::Loader& loader, data::Batch& batch) {
   const Stopwatch waiting;
   const bool there_is_one = loader.next(batch);
   progress_.wait_seconds += waiting.seconds();
+  // A process that passed over a batch of broken images would be out of step with the others.
+  if (batches_per_update() > recipe_.train.accumulation &&
+      (!there_is_one || batch.number != next_own_batch())) {
+    fail("batch {}: none of its images could be read, and it is a replica's whole share", next_own_batch());
+  }
   return there_is_one;
 }
 
 /// Ends the run when nothing but skipping has been going on.
 void Run::skip_update(const Update& update) {
   ++progress_.epoch_skipped;
-  journal_->add_skipped(progress_.updates + 1, update.problem);
+  if (journal_) journal_->add_skipped(progress_.updates + 1, update.problem);
   count_skipped(progress_.skipped, progress_.updates + 1, update.problem, recipe_.train.bad_steps,
                 options_.say, [this] { return learner_.first_non_finite_layer(); });
 }
 
-void Run::update() {
-  const Update made = learner_.update();
+/// Ends with what all processes together have seen, and want: they stop after the same update.
+Run::Outcome Run::update() {
+  std::array<double, 3> totals = {pending_loss_, static_cast<double>(pending_images_),
+                                  stop_requested() ? 1.0 : 0.0};
+  const Update made = learner_.update(totals);
+  const auto [loss, images, stops] = totals;
   ++progress_.epoch_updates;
+  progress_.images += static_cast<std::int64_t>(images);
+  if (batches_per_update() > recipe_.train.accumulation) {
+    progress_.next_batch = progress_.epoch_updates * batches_per_update();
+  }
   count_time();
   if (!made.problem.empty()) {
     skip_update(made);
   } else {
-    progress_.loss_sum += pending_loss_;
+    progress_.loss_sum += loss;
     progress_.norm_sum += made.gradient_norm;
     progress_.skipped.in_a_row = 0;
     ++progress_.updates;
-    if (progress_.updates % recipe_.output.log_every == 0) {
-      journal_->add_update(progress_.updates, made, pending_loss_, throughput());
+    if (journal_ && progress_.updates % recipe_.output.log_every == 0) {
+      journal_->add_update(progress_.updates, made, loss, throughput());
     }
   }
+  forget_pending();
+  return stops > 0.0 ? Outcome::stopped : Outcome::finished;
+}
+
+void Run::forget_pending() {
   pending_loss_ = 0.0;
   pending_ = 0;
+  pending_images_ = 0;
 }
 
 Run::Outcome Run::train_epoch() {
@@ -246,15 +307,16 @@ Run::Outcome Run::train_epoch() {
   loading.start_batch = progress_.next_batch;
   loading.strict = options_.strict;
   data::Loader loader(training_, data::sample_transform(plan_.train_transform), loading);
-  ProgressBar bar(epoch_label(), (batches_per_epoch() - progress_.next_batch) * recipe_.train.batch, "img");
+  ProgressBar bar(epoch_label(),
+                  (batches_per_epoch() - progress_.next_batch) * loading.batch_size / processes_of(options_),
+                  "img", is_writer());
   since_counted_.lap();
   data::Batch batch;
   while (progress_.epoch_updates < plan_.updates_per_epoch && next_batch(loader, batch)) {
     skipped_.report(batch.skipped, options_.say);
     train_batch(batch);
-    if (pending_ == recipe_.train.accumulation) {
-      update();
-      if (stop_requested()) return Outcome::stopped;
+    if (pending_ == learner_.updater().passes_per_update()) {
+      if (update() == Outcome::stopped) return Outcome::stopped;
       const double minutes = since_save_.seconds() / 60.0;
       if (recipe_.output.checkpoint_minutes > 0.0 && minutes > recipe_.output.checkpoint_minutes) {
         save(folder_.checkpoint());
@@ -265,8 +327,7 @@ Run::Outcome Run::train_epoch() {
   }
   // Micro-batches that do not fill an update are dropped, as the reference does.
   learner_.drop_gradients();
-  pending_loss_ = 0.0;
-  pending_ = 0;
+  forget_pending();
   progress_.epoch_updates = plan_.updates_per_epoch;
   return Outcome::finished;
 }
@@ -276,6 +337,7 @@ std::optional<Evaluation> Run::evaluate_model(nn::SpatialMambaImpl& model, const
                           .workers = static_cast<int>(recipe_.data.workers),
                           .strict = options_.strict,
                           .label = fmt::format("{}: {}", epoch_label(), what),
+                          .group = options_.group,
                           .stop = [this] { return stop_requested(); }};
   return evaluate(model, validation_, plan_.eval_transform, options);
 }
@@ -298,11 +360,11 @@ bool Run::evaluate_both(EpochRecord& record) {
 
 void Run::keep_best(const EpochRecord& record) {
   if (record.top1.value_or(-1.0) > progress_.best_top1) {
-    export_weights(folder_.best(), *learner_.model(), plan_.description);
+    if (is_writer()) export_weights(folder_.best(), *learner_.model(), plan_.description);
     progress_.best_top1 = *record.top1;
   }
   if (record.ema_top1.value_or(-1.0) > progress_.best_ema_top1) {
-    export_weights(folder_.best_ema(), *learner_.ema_model(), plan_.description);
+    if (is_writer()) export_weights(folder_.best_ema(), *learner_.ema_model(), plan_.description);
     progress_.best_ema_top1 = *record.ema_top1;
   }
 }
@@ -346,7 +408,7 @@ Run::Outcome Run::finish_epoch() {
     save(folder_.checkpoint_of(record.epoch));
   }
   save(folder_.checkpoint());
-  journal_->add_epoch(progress_.history);
+  if (journal_) journal_->add_epoch(progress_.history);
   return Outcome::finished;
 }
 
@@ -360,9 +422,12 @@ RunResult Run::execute() {
         return {.interrupted = true};
       }
     }
+  } catch (const launch::LostRank&) {
+    throw;
   } catch (const Error& error) {
     fail("{}: {}", epoch_label(), error.what());
   }
+  if (!is_writer()) return {};
   RunResult result{.summary = summarise()};
   write_text(folder_.summary(), result.summary.dump(2) + "\n");
   return result;
@@ -415,7 +480,11 @@ RunResult train(const Recipe& recipe, const data::Dataset& training, const data:
     fail("the training data has {} classes, the validation data {}, or in another order",
          training.classes.size(), validation.classes.size());
   }
-  return Run(recipe, training, validation, options).execute();
+  const RunFolder folder(options.out);
+  const auto prepare = [&] { return prepare_folder(folder, options); };
+  const bool resumes = options.group ? options.group->ask_writer(prepare) : prepare();
+  const Recipe decided = with_replicas(recipe, folder, resumes, processes_of(options));
+  return Run(decided, training, validation, options, resumes).execute();
 }
 
 }  // namespace spatialmamba::train

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "data/dataset.h"
+#include "distributed/group.h"
 #include "train/recipe.h"
 
 namespace spatialmamba::train {
@@ -24,6 +25,9 @@ struct RunOptions {
   std::filesystem::path resume_from;
   bool strict = false;       ///< stop at the first broken image
   double max_minutes = 0.0;  ///< stop as Ctrl-C does after this long; 0: never
+  /// The processes that share this run, `out` being a folder that all of them see; null: this one alone. The
+  /// writer alone writes and reports; what stops one process stops all after the same update.
+  std::shared_ptr<distributed::Group> group = nullptr;
   /// Asked after each update; true stops the run as Ctrl-C does.
   std::function<bool()> stop = [] { return false; };
   /// Told of each validation sample and its logits when the best weights are evaluated at the end.
@@ -35,7 +39,7 @@ struct RunOptions {
 
 struct RunResult {
   bool interrupted = false;             ///< stopped early; `resume` continues
-  nlohmann::ordered_json summary = {};  ///< what summary.json holds; empty when interrupted
+  nlohmann::ordered_json summary = {};  ///< what summary.json holds; empty when interrupted or not the writer
 };
 
 /// Trains a recipe on `training`, evaluates on `validation` after each epoch and leaves in `out`:

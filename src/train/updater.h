@@ -2,12 +2,16 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "distributed/gradient_reducer.h"
+#include "distributed/group.h"
 #include "train/adamw.h"
 #include "train/parameter_groups.h"
+#include "train/running_statistics.h"
 
 namespace spatialmamba::train {
 
@@ -16,6 +20,21 @@ struct UpdaterOptions {
   double ema_decay = 0.9999;
   /// A loss above this counts as exploded, as one that is not finite does.
   double loss_limit = std::numeric_limits<double>::infinity();
+  /// An update is made of so many replicas of so many passes each. Replicas are normalised each by itself and
+  /// share everything between updates; where they run, in one process or in several, changes nothing.
+  std::int64_t accumulation = 1;
+  std::int64_t replicas = 1;
+  /// Replica r is on process r modulo the processes. Null: this process is alone.
+  std::shared_ptr<distributed::Group> group = nullptr;
+};
+
+/// Why a loss cannot be learnt from.
+struct LossProblem {
+  enum class Kind { none, not_a_number, infinite, above_limit };
+  Kind kind = Kind::none;
+  double loss = 0.0;
+
+  bool any() const { return kind != Kind::none; }
 };
 
 /// What one update did.
@@ -28,41 +47,53 @@ struct Update {
 };
 
 /// The step from gradients to new weights, whatever the task: clip, AdamW, moving average; or nothing at all
-/// where a loss or a gradient is not usable. For each update: begin_pass() and accept() around the forward
-/// pass of each micro-batch, whose backward pass adds up gradients, then apply().
+/// where a loss or a gradient is not usable. For each update: begin_pass(), accept() and differentiate()
+/// around the forward pass of each micro-batch, then apply(). In a group every process does so, and all make
+/// the same update.
 class Updater {
  public:
   /// `value` is the whole state of a model, buffers included, `average` (may be empty) that of its moving
-  /// average.
+  /// average. In a group both start as the writer's.
   Updater(AdamW optimizer, NamedTensors value, NamedTensors average, const UpdaterOptions& options);
+
+  /// The passes that an update takes in this process, replica by replica.
+  std::int64_t passes_per_update() const;
 
   /// Before a forward pass in training. False: apply() will skip, another pass would be in vain.
   bool begin_pass();
   /// Whether the loss of the pass may be differentiated. Where not, apply() will skip.
   bool accept(double loss);
+  /// Backward of the pass's share in the loss of the update. A process of a group does it even for a loss
+  /// that is not accepted, since the others wait for its gradients.
+  void differentiate(const torch::Tensor& loss);
   /// One update; the gradients are gone afterwards. A skipped one leaves weights, buffers, averages and
-  /// moments as they were before the first of its passes.
-  Update apply(double learning_rate);
+  /// moments as they were before the first of its passes. `totals` are values of the caller's, which are
+  /// replaced by their sums over all processes.
+  Update apply(double learning_rate, std::span<double> totals = {});
   /// Forgets the gradients of passes that will not make an update.
   void drop();
   /// Buffers (the running statistics) become what they were when begin_pass() last began an update.
-  void restore_buffers();
+  void restore_buffers() { statistics_.restore(); }
 
   AdamW& optimizer() { return optimizer_; }
   const AdamW& optimizer() const { return optimizer_; }
   const NamedTensors& value() const { return value_; }
   const NamedTensors& average() const { return average_; }
+  const UpdaterOptions& options() const { return options_; }
 
  private:
-  void remember_buffers();
+  void share(std::span<double> totals);
+  void exchange(std::span<double> totals);
 
   UpdaterOptions options_;
   AdamW optimizer_;
   NamedTensors value_;
   NamedTensors average_;
-  std::vector<std::pair<torch::Tensor, torch::Tensor>> buffers_;  ///< each with its value before the update
-  bool begun_ = false;   ///< a pass has been made since the last update
-  std::string problem_;  ///< why the update to come must be skipped
+  RunningStatistics statistics_;
+  std::unique_ptr<distributed::GradientReducer> reducer_;  ///< of a group
+  std::int64_t passes_ = 0;                                ///< made since the last update
+  LossProblem loss_problem_;                               ///< of this process
+  std::string problem_;                                    ///< why the update to come must be skipped
 };
 
 }  // namespace spatialmamba::train

@@ -1,0 +1,120 @@
+#include "distributed/group.h"
+
+#include <fmt/ranges.h>
+
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "distributed/group_backend.h"
+#include "distributed/pulse.h"
+#include "launch/lost_rank.h"
+
+namespace spatialmamba::distributed {
+namespace {
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+/// The reducer warns that no parameter is unused though it may expect some, and where a gradient's memory
+/// format is not its parameter's: neither is news to a user.
+class Silence : public c10::WarningHandler {
+ public:
+  void process(const c10::Warning&) override {}
+};
+
+std::string presence_key(int rank) {
+  return fmt::format("here/{}", rank);
+}
+
+/// Waits until all processes have shown up in the store.
+void meet(c10d::Store& store, const launch::Place& place, std::chrono::seconds timeout) {
+  store.set(presence_key(place.rank), std::vector<std::uint8_t>{1});
+  std::vector<std::string> keys;
+  for (int rank = 0; rank < place.ranks; ++rank) keys.push_back(presence_key(rank));
+  try {
+    store.wait(keys, timeout);
+  } catch (const std::exception&) {
+    std::vector<int> missing;
+    for (int rank = 0; rank < place.ranks; ++rank) {
+      if (!store.check({presence_key(rank)})) missing.push_back(rank);
+    }
+    throw launch::LostRank(fmt::format("waited {} s for {} processes; missing: rank {}", timeout.count(),
+                                       place.ranks, fmt::join(missing, ", ")));
+  }
+}
+
+}  // namespace
+
+Group::Group(int rank, int size) : rank_(rank), size_(size) {}
+
+Group::~Group() = default;
+
+std::shared_ptr<Group> Group::join(const launch::Place& place, std::chrono::seconds timeout) {
+  std::shared_ptr<Group> group(new Group(place.rank, place.ranks));
+  group->timeout_ = timeout;
+  try {
+    const c10::intrusive_ptr<c10d::Store> store = open_store(place, timeout);
+    meet(*store, place, timeout);
+    group->processes_ = connect(store, place, timeout);
+    group->pulse_ = std::make_unique<Pulse>(store->clone(), place.rank, place.ranks);
+    torch::Tensor all_have_a_pulse = torch::ones({1});
+    group->sum(all_have_a_pulse);
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw launch::LostRank(fmt::format("cannot join the other processes at {}:{}: {}", place.address,
+                                       place.port, first_line(error.what())));
+  }
+  return group;
+}
+
+void Group::explain(const std::string& what) const {
+  const std::vector<std::string> lost = pulse_->find_lost();
+  if (lost.empty()) {
+    throw launch::LostRank(
+        fmt::format("the processes lost touch, though all are alive: {}", first_line(what)));
+  }
+  throw launch::LostRank(fmt::format("{}", fmt::join(lost, "; ")));
+}
+
+void Group::guard(const std::function<void()>& work) {
+  pulse_->count_step();
+  Silence silence;
+  const c10::WarningUtils::WarningHandlerGuard quiet(&silence);
+  try {
+    work();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    explain(error.what());
+  }
+}
+
+void Group::sum(torch::Tensor& values) {
+  guard([&] {
+    std::vector<torch::Tensor> tensors{values};
+    processes_->allreduce(tensors)->wait();
+  });
+}
+
+void Group::broadcast(torch::Tensor& values) {
+  guard([&] {
+    std::vector<torch::Tensor> tensors{values};
+    processes_->broadcast(tensors)->wait();
+  });
+}
+
+bool Group::ask_writer(const std::function<bool()>& question) {
+  torch::Tensor answer = torch::zeros({1}, torch::kInt32);
+  if (is_writer()) answer.fill_(question() ? 1 : 0);
+  broadcast(answer);
+  return answer.item<int>() != 0;
+}
+
+void Group::leave(const std::string& reason) {
+  pulse_->leave(reason, is_writer());
+}
+
+}  // namespace spatialmamba::distributed
