@@ -22,7 +22,9 @@ target_compile_options(spatialmamba_options INTERFACE
   # GCC needs this to let ccache see through a precompiled header.
   $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 if(SPATIALMAMBA_SANITIZE)
+  # What sanitizers add makes GCC's warnings of uninitialised values false, as its manual says.
   target_compile_options(spatialmamba_options INTERFACE
-    -fsanitize=${SPATIALMAMBA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    -fsanitize=${SPATIALMAMBA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   target_link_options(spatialmamba_options INTERFACE -fsanitize=${SPATIALMAMBA_SANITIZE})
 endif()
