@@ -21,6 +21,10 @@ target_compile_options(spatialmamba_options INTERFACE
   $<$<BOOL:${SPATIALMAMBA_WERROR}>:-Werror>
   # GCC needs this to let ccache see through a precompiled header.
   $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  # Highway's functions for NEON are compiled so: others could not inline them. Nothing here uses these instructions.
+  target_compile_options(spatialmamba_options INTERFACE -march=armv8-a+crypto)
+endif()
 if(SPATIALMAMBA_SANITIZE)
   # What sanitizers add makes GCC's warnings of uninitialised values false, as its manual says.
   target_compile_options(spatialmamba_options INTERFACE
