@@ -32,11 +32,20 @@ def start(folder, error):
                              out / folder, "--threads", "1", "--resume"], stdout=subprocess.DEVNULL, stderr=error)
 
 
+def read_checkpoint(folder):
+    path = out / folder / "checkpoint.safetensors"
+    content = path.read_bytes() if path.exists() else struct.pack("<Q", 2) + b"{}"
+    begin = 8 + struct.unpack("<Q", content[:8])[0]
+    return content, begin, json.loads(content[8:begin])
+
+
+def updates(folder):
+    metadata = read_checkpoint(folder)[2].get("__metadata__")
+    return json.loads(metadata["progress"])["updates"] if metadata else 0
+
+
 def tensors(folder):
-    content = (out / folder / "checkpoint.safetensors").read_bytes()
-    size = struct.unpack("<Q", content[:8])[0]
-    header = json.loads(content[8:8 + size])
-    begin = 8 + size
+    content, begin, header = read_checkpoint(folder)
     return {name: hashlib.sha256(content[begin + e["data_offsets"][0]:begin + e["data_offsets"][1]]).hexdigest()
             for name, e in header.items() if name != "__metadata__"}
 
@@ -45,23 +54,20 @@ def ranks(launcher):
     return [int(p) for p in pathlib.Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()]
 
 
-began = time.monotonic()
 with open(out / "undisturbed.err", "w") as error:
     if start("undisturbed", error).wait() != 0:
         sys.exit(f"the undisturbed run failed: see {error.name}")
-whole = time.monotonic() - began
+whole = updates("undisturbed")
 slowest = 0.0
 for number in range(1, times + 1):
     with open(out / f"killed_{number}.err", "w") as error:
         launcher = start("killed", error)
-        time.sleep(random.uniform(0.02, 0.6) * whole / max(1, times / 4))
+        moment = random.uniform(number - 1, number) / times * 0.9 * whole
+        while updates("killed") < moment and launcher.poll() is None:
+            time.sleep(0.02)
+        time.sleep(random.uniform(0, 0.3))
         rank = random.randrange(processes)
-        children = ranks(launcher)
-        if launcher.poll() is not None or len(children) < processes:
-            launcher.wait()
-            print(f"kill {number}: the run had ended before")
-            break
-        os.kill(children[rank], signal.SIGKILL)
+        os.kill(ranks(launcher)[rank], signal.SIGKILL)
         began = time.monotonic()
         code = launcher.wait(timeout=20)
         seconds = time.monotonic() - began
@@ -69,7 +75,7 @@ for number in range(1, times + 1):
     message = pathlib.Path(error.name).read_text()
     if code != 1 or f"rank {rank} was killed by signal 9" not in message:
         sys.exit(f"kill {number}: exit code {code}, message: {message}")
-    print(f"kill {number}: rank {rank}, all ended after {seconds:.1f} s", flush=True)
+    print(f"kill {number}: rank {rank} after update {updates('killed')}, all ended after {seconds:.1f} s", flush=True)
 with open(out / "last.err", "w") as error:
     if start("killed", error).wait() != 0:
         sys.exit(f"the last resume failed: see {error.name}")
