@@ -1,6 +1,7 @@
 // A build without OpenCV draws nothing.
 #include "base/error.h"
 #include "draw/annotate.h"
+#include "draw/detections.h"
 #include "draw/segmentation.h"
 
 namespace spatialmamba::draw {
@@ -14,6 +15,10 @@ namespace {
 
 image::Image annotate(const image::Image&, const std::vector<Guess>&, const std::string&,
                       const std::string&) {
+  refuse();
+}
+
+image::Image draw_detections(const image::Image&, const std::vector<DetectedObject>&, const std::string&) {
   refuse();
 }
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "cli/detection.h"
 #include "cli/evaluation.h"
 #include "cli/model_card.h"
 #include "cli/network.h"
@@ -23,6 +24,9 @@ struct Options {
   CardOptions card;
   std::string task;
   SegmentationOptions segmentation;
+  DetectionOptions detection;
+  std::filesystem::path results;
+  std::vector<std::int64_t> limits;
   std::int64_t batch = 32;
   bool strict = false;
   std::filesystem::path data;
@@ -163,9 +167,31 @@ Run add_eval(CLI::App& app) {
   app.add_flag("--strict", options->strict, "Stop at the first broken picture instead of leaving it out");
   add_task(app, options->task);
   add_segmentation(app, options->segmentation);
+  add_detection(app, options->detection);
+  CLI::Option* results =
+      app.add_option(
+             "--results", options->results,
+             "Instead of a network: a COCO result file, compared with the annotations that --data names")
+          ->type_name("FILE");
+  app.add_option("--limits", options->limits,
+                 "Detections that count per picture and category (default: 1 10 100)")
+      ->expected(3)
+      ->check(CLI::PositiveNumber)
+      ->needs(results)
+      ->type_name("N");
   add_json(app, options->json);
   return [options] {
-    if (task_of(options->network.weights, options->network.ema, options->task) == Task::segmentation) {
+    if (!options->results.empty()) {
+      eval_results(
+          {options->data, options->results, options->limits, options->network.threads, options->json});
+      return;
+    }
+    const Task task = task_of(options->network.weights, options->network.ema, options->task);
+    if (task == Task::detection) {
+      options->detection.fit = options->segmentation.fit;
+      eval_detection({options->network, options->card, options->detection, options->data, options->out,
+                      options->strict, options->json});
+    } else if (task == Task::segmentation) {
       eval_segmentation({options->network, options->card, options->segmentation, options->data, options->out,
                          options->strict, options->json});
     } else {

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "cli/detection.h"
 #include "cli/network.h"
 #include "cli/segmentation.h"
 #include "cli/task.h"
@@ -57,8 +58,10 @@ void forward(const Options& options) {
   print_report(options, result.tensors);
 }
 
-void forward_segmentation(const Options& options) {
-  const SegmentationNetwork network = SegmentationNetwork::open(options.network);
+/// A segmentor or a detector.
+template <typename TaskNetwork>
+void forward_maps(const Options& options) {
+  const TaskNetwork network = TaskNetwork::open(options.network);
   const Tensor input = read_input(options.input, network.architecture().backbone.in_channels);
   Weights result;
   result.tensors = network.maps(input);
@@ -83,8 +86,11 @@ Run add_forward(CLI::App& app) {
   add_task(app, options->task);
   add_json(app, options->json);
   return [options] {
-    if (task_of(options->network.weights, options->network.ema, options->task) == Task::segmentation) {
-      forward_segmentation(*options);
+    const Task task = task_of(options->network.weights, options->network.ema, options->task);
+    if (task == Task::detection) {
+      forward_maps<DetectionNetwork>(*options);
+    } else if (task == Task::segmentation) {
+      forward_maps<SegmentationNetwork>(*options);
     } else {
       forward(*options);
     }

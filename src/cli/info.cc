@@ -10,6 +10,7 @@
 #include "cli/task.h"
 #include "cli/verbs.h"
 #include "spatialmamba/architecture.h"
+#include "spatialmamba/detector.h"
 #include "spatialmamba/segmentor.h"
 #include "spatialmamba/weights.h"
 
@@ -18,6 +19,7 @@ namespace {
 
 constexpr ImageSize kDefaultSize{224, 224};
 constexpr ImageSize kDefaultSegmentationSize{512, 2048};
+constexpr ImageSize kDefaultDetectionSize{800, 1280};
 constexpr std::int64_t kFloatBytes = 4;
 
 struct Options {
@@ -36,6 +38,7 @@ struct Subject {
   Task task = Task::classification;
   Architecture architecture;        ///< of a segmentor: its backbone
   SegmentorArchitecture segmentor;  ///< of a segmentor
+  DetectorArchitecture detector;    ///< of a detector
   ImageSize size = kDefaultSize;
   std::map<std::string, std::string> metadata;
   WeightsMismatch mismatch;
@@ -61,13 +64,22 @@ void take_segmentor(Subject& subject, const SegmentorArchitecture& segmentor) {
   subject.size = kDefaultSegmentationSize;
 }
 
+void take_detector(Subject& subject, const DetectorArchitecture& detector) {
+  subject.detector = detector;
+  subject.architecture = detector.backbone;
+  subject.architecture.num_classes = detector.num_classes;
+  subject.size = kDefaultDetectionSize;
+}
+
 std::vector<TensorSpec> specs_of(const Subject& subject) {
+  if (subject.task == Task::detection) return tensor_specs(subject.detector);
   return subject.task == Task::segmentation ? tensor_specs(subject.segmentor)
                                             : tensor_specs(subject.architecture);
 }
 
 std::vector<LayerCost> layers_of(const Subject& subject) {
   const auto [height, width] = subject.size;
+  if (subject.task == Task::detection) return layer_costs(subject.detector, height, width);
   return subject.task == Task::segmentation ? layer_costs(subject.segmentor, height, width)
                                             : layer_costs(subject.architecture, height, width);
 }
@@ -77,7 +89,10 @@ Subject subject_from_file(const Options& options) {
   Subject subject;
   subject.task = infer_task(weights.tensors);
   try {
-    if (subject.task == Task::segmentation) {
+    if (subject.task == Task::detection) {
+      take_detector(subject, infer_detector(weights.tensors));
+      subject.mismatch = compare(subject.detector, weights.tensors);
+    } else if (subject.task == Task::segmentation) {
       take_segmentor(subject, infer_segmentor(weights.tensors));
       subject.mismatch = compare(subject.segmentor, weights.tensors);
     } else {
@@ -101,7 +116,10 @@ Subject subject_of(const Options& options) {
                fmt::join(variant_names(), ", "));
   }
   Subject subject;
-  if (options.weights.empty() && options.task == name_of(Task::segmentation)) {
+  if (options.weights.empty() && options.task == name_of(Task::detection)) {
+    subject.task = Task::detection;
+    take_detector(subject, detector_of(options.variant));
+  } else if (options.weights.empty() && options.task == name_of(Task::segmentation)) {
     subject.task = Task::segmentation;
     take_segmentor(subject, segmentor_of(options.variant));
   } else if (options.weights.empty()) {
@@ -112,6 +130,7 @@ Subject subject_of(const Options& options) {
   if (options.num_classes > 0) {
     subject.architecture.num_classes = options.num_classes;
     subject.segmentor.num_classes = options.num_classes;
+    subject.detector.num_classes = options.num_classes;
   }
   if (options.size.height > 0) subject.size = options.size;
   return subject;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "cli/detection.h"
 #include "cli/inputs.h"
 #include "cli/model_card.h"
 #include "cli/network.h"
@@ -25,6 +26,7 @@ struct Options {
   CardOptions card;
   std::string task;
   SegmentationOptions segmentation;
+  DetectionOptions detection;
   std::vector<std::string> pictures;
   std::filesystem::path out;
   std::int64_t top = 5;
@@ -192,9 +194,15 @@ Run add_predict(CLI::App& app) {
                "Take the pixels as stored, not upright as EXIF says");
   add_task(app, options->task);
   add_segmentation(app, options->segmentation);
+  add_detection(app, options->detection);
   add_json(app, options->json);
   return [options] {
-    if (task_of(options->network.weights, options->network.ema, options->task) == Task::segmentation) {
+    const Task task = task_of(options->network.weights, options->network.ema, options->task);
+    if (task == Task::detection) {
+      options->detection.fit = options->segmentation.fit;
+      predict_detection({options->network, options->card, options->detection, options->pictures, options->out,
+                         options->ignore_orientation, options->json});
+    } else if (task == Task::segmentation) {
       predict_segmentation({options->network, options->card, options->segmentation, options->pictures,
                             options->out, options->ignore_orientation, options->json});
     } else {

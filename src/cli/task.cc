@@ -8,8 +8,9 @@ namespace spatialmamba::cli {
 CLI::Option* add_task(CLI::App& app, std::string& task) {
   return app
       .add_option("--task", task,
-                  "What the network is for: classification or segmentation (default: what its weights say)")
-      ->check(CLI::IsMember({"classification", "segmentation"}))
+                  "What the network is for: classification, segmentation or detection (default: what its "
+                  "weights say)")
+      ->check(CLI::IsMember({"classification", "segmentation", "detection"}))
       ->option_text("NAME");
 }
 

@@ -7,7 +7,7 @@
 
 namespace spatialmamba::cli {
 
-/// --task classification|segmentation: needed only where there are no weights to tell it.
+/// --task classification|segmentation|detection: needed only where there are no weights to tell it.
 CLI::Option* add_task(CLI::App& app, std::string& task);
 
 /// The task that is asked for, else the one that the weights are for, else classification. Throws Error

@@ -12,6 +12,7 @@
 #include "cli/options.h"
 #include "cli/training_report.h"
 #include "cli/verbs.h"
+#include "data/detection_dataset.h"
 #include "data/sampling.h"
 #include "data/segmentation_dataset.h"
 #include "launch/lost_rank.h"
@@ -19,6 +20,7 @@
 #include "spatialmamba/architecture.h"
 #include "spatialmamba/task.h"
 #include "spatialmamba/weights.h"
+#include "train/detection_trainer.h"
 #include "train/finetune.h"
 #include "train/recipe.h"
 #include "train/run_folder.h"
@@ -156,6 +158,22 @@ train::RunResult train_segmentor(const Options& options, const train::Recipe& re
   return train::train_segmentation(recipe, training, validation, options.run);
 }
 
+data::DetectionDataset open_detection(const Options& options, data::Split split,
+                                      const data::DetectionDatasetOptions& how) {
+  const data::CocoPlace place = data::find_coco(options.data, split);
+  return data::detection_dataset(std::make_shared<const data::CocoFile>(data::read_coco(place.annotations)),
+                                 place.images, how);
+}
+
+train::RunResult train_detector(const Options& options, const train::Recipe& recipe) {
+  if (options.run.group) fail_usage("detection is trained in one process");
+  const auto training = open_detection(options, data::Split::train,
+                                       {.only_annotated = true, .least_side = recipe.detection.least_side});
+  const auto validation = open_detection(options, data::Split::validation, {.classes = training.classes});
+  announce(options, recipe, training.size(), validation.size(), training.classes.size());
+  return train::train_detection(recipe, training, validation, options.run);
+}
+
 std::string percent(const nlohmann::ordered_json& summary, const char* key) {
   return fmt::format("{:.2f} %", 100.0 * summary[key].get<double>());
 }
@@ -169,19 +187,48 @@ std::string segmentation_line(const nlohmann::ordered_json& summary) {
                      percent(summary, "aAcc"));
 }
 
+std::string detection_line(const nlohmann::ordered_json& summary) {
+  return fmt::format("box AP {}, AP50 {}; mask AP {}, AP50 {}", percent(summary, "box_AP"),
+                     percent(summary, "box_AP50"), percent(summary, "mask_AP"),
+                     percent(summary, "mask_AP50"));
+}
+
+/// What training and its summary are for each task.
+train::RunResult train_task(Options& options, const train::Recipe& recipe) {
+  switch (task_of(recipe)) {
+    case Task::segmentation:
+      return train_segmentor(options, recipe);
+    case Task::detection:
+      return train_detector(options, recipe);
+    case Task::classification:
+      break;
+  }
+  return train_classifier(options, recipe);
+}
+
+std::string summary_line(Task task, const nlohmann::ordered_json& summary) {
+  switch (task) {
+    case Task::segmentation:
+      return segmentation_line(summary);
+    case Task::detection:
+      return detection_line(summary);
+    case Task::classification:
+      break;
+  }
+  return classification_line(summary);
+}
+
 void train_and_report(Options& options, const train::Recipe& recipe) {
   const InterruptGuard guard;
   options.run.stop = InterruptGuard::requested;
   options.run.say = choose_log(options);
-  const bool segments = task_of(recipe) == Task::segmentation;
-  const train::RunResult result =
-      segments ? train_segmentor(options, recipe) : train_classifier(options, recipe);
+  const train::RunResult result = train_task(options, recipe);
   if (result.interrupted && InterruptGuard::requested()) throw Interrupted{};
   if (result.interrupted || result.summary.empty()) return;
   if (options.json) {
     print_json(result.summary);
   } else {
-    fmt::print("{}: {}\n", segments ? segmentation_line(result.summary) : classification_line(result.summary),
+    fmt::print("{}: {}\n", summary_line(task_of(recipe), result.summary),
                (options.run.out / result.summary["weights"].get<std::string>()).string());
   }
 }

@@ -269,6 +269,12 @@ void validate(const Recipe& recipe) {
                recipe.segmentation.fit.size());
   }
   require_range("segmentation.ratio", recipe.segmentation.ratio);
+  if (recipe.detection.fit.size() != 2) {
+    fail_usage("detection.fit has {} values, expected [long side, short side]", recipe.detection.fit.size());
+  }
+  if (recipe.detection.crop.size() != 2 || recipe.detection.crop[0] > recipe.detection.crop[1]) {
+    fail_usage("detection.crop must be [smallest, largest]");
+  }
   if (recipe.model.task != "classification") return;  // what follows counts epochs
   if (recipe.optimizer.warmup_epochs >= static_cast<double>(recipe.train.epochs)) {
     fail_usage("optimizer.warmup_epochs is {}, expected less than train.epochs, which is {}",

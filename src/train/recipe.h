@@ -70,6 +70,19 @@ struct Recipe {
     bool photometric = true;
   } segmentation;
 
+  struct Detection {
+    std::int64_t channels = 256;
+    std::int64_t fc_channels = 1024;
+    std::vector<std::int64_t> fit = {1333, 800};
+    std::vector<std::int64_t> short_sides;
+    std::vector<std::int64_t> crop_short_sides;
+    std::vector<std::int64_t> crop = {384, 600};
+    bool flip = true;
+    std::int64_t least_side = 32;
+    std::int64_t rpn_samples = 256;
+    std::int64_t box_samples = 512;
+  } detection;
+
   struct Train {
     std::int64_t epochs = 300;
     std::int64_t iterations = 160'000;
@@ -99,6 +112,7 @@ struct Recipe {
     std::int64_t warmup_iterations = 1500;
     double warmup_factor = 1e-6;
     double power = 1.0;
+    std::vector<std::int64_t> milestones;
     double weight_decay = 0.05;
     double layer_decay = 1.0;
     std::vector<double> betas = {0.9, 0.999};

@@ -45,7 +45,7 @@ double peak_memory();
 Throughput throughput_of(std::int64_t images, double seconds, double wait_seconds);
 
 /// Streams of random numbers that depend on the seed and the micro-batch alone.
-enum class Stream : std::uint64_t { mixture = 1, drop_path = 2 };
+enum class Stream : std::uint64_t { mixture = 1, drop_path = 2, boxes = 3 };
 
 inline Random stream_of(std::uint64_t seed, Stream stream, std::int64_t micro_batch) {
   return {Random::mix(seed + static_cast<std::uint64_t>(stream)), static_cast<std::uint64_t>(micro_batch)};

@@ -20,14 +20,37 @@ double CosineSchedule::at(std::int64_t t) const {
   return minimum_rate + 0.5 * (base_rate - minimum_rate) * (1.0 + std::cos(angle));
 }
 
+namespace {
+
+/// OpenMMLab's warm-up reaches 1 in its last iteration.
+double warmup_share(double first, std::int64_t iterations, std::int64_t iteration) {
+  if (iteration >= iterations) return 1.0;
+  const auto steps = static_cast<double>(std::max<std::int64_t>(iterations - 1, 1));
+  return first + (1.0 - first) * static_cast<double>(iteration) / steps;
+}
+
+}  // namespace
+
 double PolySchedule::at(std::int64_t iteration) const {
   if (iteration < warmup_iterations) {
-    const auto steps = static_cast<double>(std::max<std::int64_t>(warmup_iterations - 1, 1));
-    return base_rate * (warmup_factor + (1.0 - warmup_factor) * static_cast<double>(iteration) / steps);
+    return base_rate * warmup_share(warmup_factor, warmup_iterations, iteration);
   }
   const auto steps = static_cast<double>(std::max<std::int64_t>(total_iterations - warmup_iterations - 1, 1));
   const double passed = static_cast<double>(iteration - warmup_iterations) / steps;
   return base_rate * std::pow(std::max(1.0 - passed, 0.0), power);
+}
+
+double StepSchedule::at(std::int64_t iteration) const {
+  constexpr double kDrop = 0.1;
+  double rate = base_rate * warmup_share(warmup_factor, warmup_iterations, iteration);
+  for (const std::int64_t milestone : milestones) {
+    if (iteration >= milestone) rate *= kDrop;
+  }
+  return rate;
+}
+
+void validate(const StepSchedule& schedule) {
+  if (!std::ranges::is_sorted(schedule.milestones)) fail_usage("optimizer.milestones must ascend");
 }
 
 void validate(const PolySchedule& schedule) {

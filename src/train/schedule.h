@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 namespace spatialmamba::train {
 
@@ -34,8 +35,21 @@ struct PolySchedule {
   double at(std::int64_t iteration) const;
 };
 
+/// OpenMMLab's LinearLR and MultiStepLR: linear warm-up over the first iterations, and a tenth of what the
+/// rate was from each milestone on.
+struct StepSchedule {
+  double base_rate = 1e-4;
+  double warmup_factor = 1e-3;  ///< of the base rate, in the first iteration
+  std::int64_t warmup_iterations = 1000;
+  std::vector<std::int64_t> milestones = {};  ///< ascending
+
+  /// The rate of iteration `iteration`, from 0.
+  double at(std::int64_t iteration) const;
+};
+
 /// Throws UsageError for a schedule that means nothing.
 void validate(const CosineSchedule& schedule);
 void validate(const PolySchedule& schedule);
+void validate(const StepSchedule& schedule);
 
 }  // namespace spatialmamba::train

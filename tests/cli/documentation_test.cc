@@ -104,6 +104,29 @@ TEST(Documentation, ShowsTheJsonOfSegmentation) {
                               (toy / "classes.txt").string(), "--json", "--data", toy.string()});
 }
 
+TEST(Documentation, ShowsTheJsonOfDetection) {
+  const TemporaryFolder folder;
+  const std::string weights = golden("detection/nano/weights.safetensors").string();
+  check("predict-detection", {"predict", "--weights", weights, "--fit", "96x64", "--score", "0", "--json",
+                              "--out", (folder.path() / "found").string(), photograph()});
+  const std::filesystem::path picture = photograph();
+  std::filesystem::copy(picture, folder.path());
+  const image::Image pixels = image::read_image(picture);
+  nlohmann::json coco{{"images",
+                       {{{"id", 1},
+                         {"file_name", picture.filename().string()},
+                         {"width", pixels.width},
+                         {"height", pixels.height}}}},
+                      {"annotations", nlohmann::json::array()}};
+  const auto outputs = read_weights(weights).tensors.at("roi_head.mask_head.conv_logits.bias").numel();
+  for (std::int64_t id = 1; id <= outputs; ++id) {
+    coco["categories"].push_back({{"id", id}, {"name", std::to_string(id)}});
+  }
+  const std::string annotations = (folder.path() / "coco.json").string();
+  write_text(annotations, coco.dump());
+  check("eval-detection", {"eval", "--weights", weights, "--fit", "96x64", "--json", "--data", annotations});
+}
+
 TEST(Documentation, ShowsTheJsonOfForward) {
   const TemporaryFolder folder;
   Weights file;

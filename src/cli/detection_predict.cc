@@ -1,0 +1,171 @@
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/progress.h"
+#include "cli/detection.h"
+#include "cli/inputs.h"
+#include "draw/detections.h"
+#include "image/codec.h"
+
+namespace spatialmamba::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+ordered_json as_json(const detection::Instance& instance, const DetectionCard& card) {
+  const detection::Box& box = instance.box;
+  return {{"class", instance.label},
+          {"name", card.classes[static_cast<std::size_t>(instance.label)]},
+          {"score", instance.score},
+          {"bbox", {box.x1, box.y1, box.x2 - box.x1, box.y2 - box.y1}},
+          {"segmentation",
+           {{"size", {instance.mask.height, instance.mask.width}},
+            {"counts", image::rle_to_text(instance.mask)}}}};
+}
+
+/// Every pixel's object: 0 none, i + 1 the i-th, the surest on top.
+image::Image mask_picture(const image::Image& picture, const detection::Prediction& prediction) {
+  image::Image owners(picture.width, picture.height, 1);
+  for (std::size_t i = prediction.instances.size(); i-- > 0;) {
+    const std::vector<std::uint8_t> inside = image::decode_mask(prediction.instances[i].mask);
+    for (std::size_t p = 0; p < inside.size(); ++p) {
+      if (inside[p] != 0) owners.pixels[p] = static_cast<std::uint8_t>(std::min<std::size_t>(i + 1, 255));
+    }
+  }
+  return owners;
+}
+
+image::Image drawing(const image::Image& picture, const detection::Prediction& prediction,
+                     const DetectionCard& card, const std::string& note) {
+  std::vector<draw::DetectedObject> objects;
+  for (const detection::Instance& instance : prediction.instances) {
+    const detection::Box& box = instance.box;
+    const auto x = static_cast<double>(box.x1);
+    const auto y = static_cast<double>(box.y1);
+    const auto label = static_cast<std::size_t>(instance.label);
+    objects.push_back({{x, y, static_cast<double>(box.x2) - x, static_cast<double>(box.y2) - y},
+                       instance.mask,
+                       card.classes[label],
+                       static_cast<double>(instance.score),
+                       label});
+  }
+  return draw::draw_detections(picture, objects, note);
+}
+
+void write_pictures(const DetectionPredict& options, const DetectionCard& card, const image::Image& picture,
+                    const detection::Prediction& prediction, const std::filesystem::path& name,
+                    ordered_json& answer) {
+  const std::string note = options.network.untrained ? "untrained weights: the boxes mean nothing" : "";
+  const image::Image drawn = drawing(picture, prediction, card, note);
+  const auto write = [&](const char* key, const std::filesystem::path& path, const image::Image& content) {
+    image::write_image(path, content);
+    answer[key] = path.string();
+  };
+  if (image::is_image_name(options.out)) {
+    write("annotated", options.out, drawn);
+    return;
+  }
+  const std::string stem = (options.out / name).replace_extension().string();
+  write("annotated", stem + ".png", drawn);
+  write("masks", stem + "_masks.png", mask_picture(picture, prediction));
+}
+
+ordered_json answer(const DetectionPredict& options, const DetectionNetwork& network,
+                    const DetectionCard& card, const std::filesystem::path& file,
+                    const std::filesystem::path& name) {
+  ordered_json answer{{"file", file == "-" ? "standard input" : file.string()}};
+  image::Image picture;
+  try {
+    picture = image::read_image(file, {.apply_orientation = !options.ignore_orientation});
+  } catch (const Error& error) {
+    answer["error"] = error.what();
+    return answer;
+  }
+  answer["width"] = picture.width;
+  answer["height"] = picture.height;
+  const detection::Prediction prediction = detection::predict(picture, card.predict, network.network());
+  answer["left_out"] = prediction.left_out;
+  answer["detections"] = ordered_json::array();
+  for (const detection::Instance& instance : prediction.instances) {
+    answer["detections"].push_back(as_json(instance, card));
+  }
+  if (!options.out.empty()) write_pictures(options, card, picture, prediction, name, answer);
+  return answer;
+}
+
+void print_table(const ordered_json& answer) {
+  fmt::print("{}\n", answer["file"].get<std::string>());
+  for (const auto& found : answer["detections"]) {
+    const auto& box = found["bbox"];
+    fmt::print("  {:.3f}  {:24}  {:8.1f} {:8.1f} {:8.1f} {:8.1f}\n", found["score"].get<double>(),
+               found["name"].get<std::string>(), box[0].get<double>(), box[1].get<double>(),
+               box[2].get<double>(), box[3].get<double>());
+  }
+  if (const auto left_out = answer["left_out"].get<std::int64_t>(); left_out > 0) {
+    fmt::print("  {} more were left out by --max-detections\n", left_out);
+  }
+}
+
+/// One list of all detections, as COCO's servers take it; image_id counts the pictures from 1.
+ordered_json coco_results(const ordered_json& answers) {
+  auto results = ordered_json::array();
+  std::int64_t image = 0;
+  for (const ordered_json& one : answers) {
+    ++image;
+    if (!one.contains("detections")) continue;
+    for (const ordered_json& found : one["detections"]) {
+      results.push_back({{"image_id", image},
+                         {"category_id", found["class"].get<std::int64_t>() + 1},
+                         {"bbox", found["bbox"]},
+                         {"score", found["score"]},
+                         {"segmentation", found["segmentation"]}});
+    }
+  }
+  return results;
+}
+
+}  // namespace
+
+void predict_detection(const DetectionPredict& options) {
+  const std::vector<std::filesystem::path> files = find_pictures(options.pictures);
+  const std::vector<std::filesystem::path> names = output_names(files);
+  if (files.size() > 1 && image::is_image_name(options.out)) {
+    fail_usage("--out {}: a folder is needed for {} pictures", options.out.string(), files.size());
+  }
+  const DetectionNetwork network = DetectionNetwork::open(options.network);
+  const DetectionCard card = detection_card(network.architecture().num_classes, network.metadata(),
+                                            options.network.weights.string(), options.card, options.how);
+  if (options.network.untrained) spdlog::warn("untrained weights: the boxes mean nothing");
+  ProgressBar progress("predict", static_cast<std::int64_t>(files.size()), "img");
+  auto answers = ordered_json::array();
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    answers.push_back(answer(options, network, card, files[i], names[i]));
+    progress.advance(1);
+  }
+  progress.clear();
+  if (!options.out.empty() && !image::is_image_name(options.out)) {
+    write_text(options.out / "results.json", coco_results(answers).dump() + "\n");
+  }
+  std::int64_t broken = 0;
+  for (const ordered_json& one : answers) {
+    if (one.contains("error")) {
+      ++broken;
+      if (answers.size() > 1) spdlog::error("{}", one["error"].get<std::string>());
+    } else if (!options.json) {
+      print_table(one);
+    }
+  }
+  if (options.json) {
+    print_json({{"weights", options.network.weights.string()},
+                {"task", "detection"},
+                {"untrained", options.network.untrained},
+                {"variant", network.architecture().backbone.variant},
+                {"images", answers}});
+  }
+  if (broken > 0 && answers.size() == 1) fail("{}", answers[0]["error"].get<std::string>());
+  if (broken > 0) fail("{} of {} pictures could not be read", broken, answers.size());
+}
+
+}  // namespace spatialmamba::cli

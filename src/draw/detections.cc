@@ -1,0 +1,77 @@
+#include "draw/detections.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <ranges>
+
+#include "draw/canvas.h"
+
+namespace spatialmamba::draw {
+namespace {
+
+constexpr int kSmallestShown = 512;
+constexpr int kLargestShown = 2000;
+constexpr double kNoteHeight = 20.0;
+constexpr double kTextSize = 12.0;
+constexpr double kTextMargin = 3.0;
+
+double zoom_of(const image::Image& picture) {
+  const int longest = std::max(picture.width, picture.height);
+  if (longest < kSmallestShown) return std::ceil(static_cast<double>(kSmallestShown) / longest);
+  return std::min(1.0, static_cast<double>(kLargestShown) / longest);
+}
+
+/// Half of the colour, half of the picture, where the mask is set.
+void tint(image::Image& picture, const image::Rle& mask, const Color& color) {
+  const std::array<int, 3> parts = {color.r, color.g, color.b};
+  std::size_t position = 0;
+  for (std::size_t i = 0; i < mask.counts.size(); ++i) {
+    const std::size_t end = position + mask.counts[i];
+    for (; i % 2 == 1 && position < end; ++position) {
+      const std::size_t pixel = position % mask.height * mask.width + position / mask.height;
+      for (std::size_t c = 0; c < 3; ++c) {
+        std::uint8_t& value = picture.pixels[3 * pixel + c];
+        value = static_cast<std::uint8_t>((value + parts[c]) / 2);
+      }
+    }
+    position = end;
+  }
+}
+
+void draw_label(Canvas& canvas, const DetectedObject& object, double zoom, const Color& color) {
+  const TextStyle style{.size = kTextSize, .color = kPaper, .bold = true};
+  const std::string text = fmt::format("{} {:.2f}", object.name, object.score);
+  const double height = kTextSize + 2.0 * kTextMargin;
+  const double x = object.box.x * zoom;
+  // Above the box where there is room, else inside it.
+  const double y = object.box.y * zoom >= height ? object.box.y * zoom - height : object.box.y * zoom;
+  canvas.fill(x, y, text_width(text, style) + 2.0 * kTextMargin, height, color);
+  canvas.text({x + kTextMargin, y + kTextSize}, text, style);
+}
+
+}  // namespace
+
+image::Image draw_detections(const image::Image& picture, const std::vector<DetectedObject>& objects,
+                             const std::string& note) {
+  image::Image tinted = image::with_channels(picture, 3);
+  for (const DetectedObject& object : objects) tint(tinted, object.mask, series_color(object.label));
+  const double zoom = zoom_of(picture);
+  const double height = picture.height * zoom;
+  const double note_height = note.empty() ? 0.0 : kNoteHeight;
+  Canvas canvas(static_cast<int>(picture.width * zoom), static_cast<int>(height + note_height));
+  canvas.paste(tinted, 0.0, 0.0, picture.width * zoom, height, zoom < 1.0);
+  // The surest on top.
+  for (const DetectedObject& object : objects | std::views::reverse) {
+    const Color color = series_color(object.label);
+    canvas.frame(object.box.x * zoom, object.box.y * zoom, object.box.w * zoom, object.box.h * zoom, color,
+                 2.0);
+    draw_label(canvas, object, zoom, color);
+  }
+  if (!note.empty()) canvas.text({kTextMargin, height + kTextSize}, note, {.size = kTextSize, .color = kRed});
+  return canvas.finish();
+}
+
+}  // namespace spatialmamba::draw
