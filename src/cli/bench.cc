@@ -13,6 +13,7 @@
 #include "cli/network.h"
 #include "cli/verbs.h"
 #include "model/initialise.h"
+#include "spatialmamba/detector.h"
 #include "spatialmamba/engine.h"
 #include "spatialmamba/segmentor.h"
 
@@ -111,7 +112,8 @@ Input make_input(const Options& options, const Architecture& architecture) {
 TensorMap untrained_weights(const NetworkOptions& options, Task task) {
   if (task == Task::segmentation)
     return initial_weights(tensor_specs(segmentor_of(options.variant)), options.seed);
-  if (task == Task::detection) fail_usage("--task detection: the engine runs classifiers and segmentors");
+  if (task == Task::detection)
+    return initial_weights(tensor_specs(detector_of(options.variant)), options.seed);
   return initial_weights(architecture_of(options.variant), options.seed);
 }
 
@@ -362,7 +364,8 @@ Run add_bench(CLI::App& app) {
   add_seed(app, options->network.seed);
   add_precision(app, options->network.precision);
   add_threads(app, options->network.threads);
-  app.add_option("--task", options->task, "Of the built-in model: classification (default) or segmentation")
+  app.add_option("--task", options->task,
+                 "Of the built-in model: classification (default), segmentation or detection")
       ->type_name("TASK");
   app.add_option("--shape", options->shape, "Input as BATCHx3xHEIGHTxWIDTH (default: 1x3x224x224)")
       ->type_name("SHAPE");

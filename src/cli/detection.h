@@ -10,6 +10,7 @@
 #include "cli/model_card.h"
 #include "cli/network.h"
 #include "detection/predict.h"
+#include "draw/detections.h"
 #include "spatialmamba/detector.h"
 
 /// What the verbs do where the network detects objects.
@@ -43,6 +44,10 @@ struct DetectionCard {
 DetectionCard detection_card(std::int64_t classes, const std::map<std::string, std::string>& metadata,
                              const std::string& source, const CardOptions& card,
                              const DetectionOptions& options);
+
+/// What is to be drawn of a prediction: everything that is at least so sure.
+std::vector<draw::DetectedObject> drawn_objects(const detection::Prediction& prediction,
+                                                const DetectionCard& card, float least);
 
 /// A detector ready to run, whatever computes it.
 class DetectionNetwork {

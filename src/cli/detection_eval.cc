@@ -8,7 +8,6 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "cli/detection.h"
-#include "draw/detections.h"
 #include "image/codec.h"
 #include "train/detection_evaluate.h"
 
@@ -84,21 +83,9 @@ void draw_some(const DetectionEval& options, const DetectionCard& card, const da
   constexpr float kShown = 0.5F;
   const std::int64_t every = std::max<std::int64_t>(1, dataset.size() / kPictures);
   if (options.out.empty() || index % every != 0 || index / every >= kPictures) return;
-  std::vector<draw::DetectedObject> objects;
-  for (const detection::Instance& instance : prediction.instances) {
-    if (instance.score < kShown) continue;
-    const auto x = static_cast<double>(instance.box.x1);
-    const auto y = static_cast<double>(instance.box.y1);
-    const auto label = static_cast<std::size_t>(instance.label);
-    objects.push_back(
-        {{x, y, static_cast<double>(instance.box.x2) - x, static_cast<double>(instance.box.y2) - y},
-         instance.mask,
-         card.classes[label],
-         static_cast<double>(instance.score),
-         label});
-  }
   const std::string stem = dataset.images[static_cast<std::size_t>(index)].path.stem().string();
-  image::write_image(options.out / (stem + ".png"), draw::draw_detections(picture, objects, ""));
+  image::write_image(options.out / (stem + ".png"),
+                     draw::draw_detections(picture, drawn_objects(prediction, card, kShown), ""));
 }
 
 data::DetectionDataset open_matching(const DetectionEval& options, const DetectionCard& card) {

@@ -6,7 +6,6 @@
 #include "base/progress.h"
 #include "cli/detection.h"
 #include "cli/inputs.h"
-#include "draw/detections.h"
 #include "image/codec.h"
 
 namespace spatialmamba::cli {
@@ -25,40 +24,24 @@ ordered_json as_json(const detection::Instance& instance, const DetectionCard& c
             {"counts", image::rle_to_text(instance.mask)}}}};
 }
 
-/// Every pixel's object: 0 none, i + 1 the i-th, the surest on top.
+/// Every pixel's object: 0 none, i + 1 the i-th, the surest on top. There are 255 numbers.
 image::Image mask_picture(const image::Image& picture, const detection::Prediction& prediction) {
+  constexpr std::size_t kNumbers = 255;
   image::Image owners(picture.width, picture.height, 1);
-  for (std::size_t i = prediction.instances.size(); i-- > 0;) {
+  for (std::size_t i = std::min(prediction.instances.size(), kNumbers); i-- > 0;) {
     const std::vector<std::uint8_t> inside = image::decode_mask(prediction.instances[i].mask);
     for (std::size_t p = 0; p < inside.size(); ++p) {
-      if (inside[p] != 0) owners.pixels[p] = static_cast<std::uint8_t>(std::min<std::size_t>(i + 1, 255));
+      if (inside[p] != 0) owners.pixels[p] = static_cast<std::uint8_t>(i + 1);
     }
   }
   return owners;
-}
-
-image::Image drawing(const image::Image& picture, const detection::Prediction& prediction,
-                     const DetectionCard& card, const std::string& note) {
-  std::vector<draw::DetectedObject> objects;
-  for (const detection::Instance& instance : prediction.instances) {
-    const detection::Box& box = instance.box;
-    const auto x = static_cast<double>(box.x1);
-    const auto y = static_cast<double>(box.y1);
-    const auto label = static_cast<std::size_t>(instance.label);
-    objects.push_back({{x, y, static_cast<double>(box.x2) - x, static_cast<double>(box.y2) - y},
-                       instance.mask,
-                       card.classes[label],
-                       static_cast<double>(instance.score),
-                       label});
-  }
-  return draw::draw_detections(picture, objects, note);
 }
 
 void write_pictures(const DetectionPredict& options, const DetectionCard& card, const image::Image& picture,
                     const detection::Prediction& prediction, const std::filesystem::path& name,
                     ordered_json& answer) {
   const std::string note = options.network.untrained ? "untrained weights: the boxes mean nothing" : "";
-  const image::Image drawn = drawing(picture, prediction, card, note);
+  const image::Image drawn = draw::draw_detections(picture, drawn_objects(prediction, card, 0.0F), note);
   const auto write = [&](const char* key, const std::filesystem::path& path, const image::Image& content) {
     image::write_image(path, content);
     answer[key] = path.string();
@@ -127,6 +110,24 @@ ordered_json coco_results(const ordered_json& answers) {
 }
 
 }  // namespace
+
+std::vector<draw::DetectedObject> drawn_objects(const detection::Prediction& prediction,
+                                                const DetectionCard& card, float least) {
+  std::vector<draw::DetectedObject> objects;
+  for (const detection::Instance& instance : prediction.instances) {
+    if (instance.score < least) continue;
+    const detection::Box& box = instance.box;
+    const auto x = static_cast<double>(box.x1);
+    const auto y = static_cast<double>(box.y1);
+    const auto label = static_cast<std::size_t>(instance.label);
+    objects.push_back({{x, y, static_cast<double>(box.x2) - x, static_cast<double>(box.y2) - y},
+                       instance.mask,
+                       card.classes[label],
+                       static_cast<double>(instance.score),
+                       label});
+  }
+  return objects;
+}
 
 void predict_detection(const DetectionPredict& options) {
   const std::vector<std::filesystem::path> files = find_pictures(options.pictures);

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/parallel.h"
+#include "detector/run.h"
 #include "kernels/packed_linear.h"
 
 namespace spatialmamba::cli {
@@ -95,9 +96,39 @@ double Latency::quantile(double q) const {
   return sorted[std::max<std::size_t>(rank, 1) - 1];
 }
 
+namespace {
+
+/// Both halves of a detector, with as many boxes as the paper counts.
+std::span<const float> run_detector(Session& session, const ImageBatch& images) {
+  const DetectorLoad load;
+  const std::vector<detection::Extent> extents(static_cast<std::size_t>(images.count),
+                                               {images.height, images.width});
+  const auto proposals = detection::propose(session.regions(images), extents, {.per_image = load.proposals},
+                                            kernels::isa_from_name(session.model().isa()));
+  std::vector<Region> regions;
+  std::vector<Region> outlined;
+  for (std::size_t i = 0; i < proposals.size(); ++i) {
+    const auto own = detection::regions_of(proposals[i].boxes, static_cast<std::int64_t>(i));
+    regions.insert(regions.end(), own.begin(), own.end());
+    const auto few = std::span(own).first(std::min<std::size_t>(own.size(), load.detections));
+    outlined.insert(outlined.end(), few.begin(), few.end());
+  }
+  session.classify(regions);
+  return session.outline(outlined, std::vector<std::int64_t>(outlined.size(), 0));
+}
+
+}  // namespace
+
 std::span<const float> run_model(Session& session, const ImageBatch& images) {
-  return session.model().task() == Task::segmentation ? session.scores(images).values
-                                                      : session.logits(images);
+  switch (session.model().task()) {
+    case Task::segmentation:
+      return session.scores(images).values;
+    case Task::detection:
+      return run_detector(session, images);
+    case Task::classification:
+      break;
+  }
+  return session.logits(images);
 }
 
 Latency measure_latency(Session& session, const ImageBatch& images, double seconds, int runs) {

@@ -24,7 +24,8 @@ struct Latency {
   double quantile(double q) const;
 };
 
-/// Logits of a classifier, scores of a segmentor.
+/// Logits of a classifier, scores of a segmentor, masks of a detector (which finds boxes first: 1000
+/// proposals and 100 masks per image, whatever they are worth).
 std::span<const float> run_model(Session& session, const ImageBatch& images);
 
 /// Runs until `seconds` are over and at least `runs` times, after one run that is not counted.

@@ -5,8 +5,6 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include <limits>
-
 #include "image/rle.h"
 #include "nn/functions/roi_pool.h"
 #include "nn/golden_tensors.h"
@@ -294,18 +292,6 @@ GradientDeviation worst_gradient(nn::DetectorImpl& model, const TensorMap& expec
   return worst;
 }
 
-/// Moves every parameter by at most 1e-6 of itself, which is what features differ by between two ways of
-/// summing.
-void nudge(nn::DetectorImpl& model, std::uint64_t seed) {
-  const torch::NoGradGuard no_grad;
-  constexpr int kUnits = 8;
-  torch::manual_seed(seed);
-  for (torch::Tensor& parameter : model.parameters()) {
-    parameter.mul_(1.0 + std::numeric_limits<float>::epsilon() *
-                             torch::randint_like(parameter, -kUnits, kUnits + 1));
-  }
-}
-
 class TrainedBatch : public testing::Test {
  protected:
   nn::DetectionLosses losses(nn::DetectorImpl& model) const {
@@ -341,12 +327,7 @@ TEST_F(TrainedBatch, LossesAndChoicesAreTheReferences) {
   }
 }
 
-/// ReLU has no gradient at 0, and of the 600,000 values in front of the mask head's ReLUs the odd one is 0
-/// but for rounding (2e-7 of the others): the side on which the reference found itself moves the gradients of
-/// everything below by 2e-3 and more. So weights that differ from the stored ones by rounding are tried as
-/// well.
 TEST_F(TrainedBatch, GradientsAreTheReferencesUpToTheSideOfAReLU) {
-  constexpr std::uint64_t kAttempts = 32;
   const TensorMap gradients = detection_golden("nano/train_grads");
   // What the reference itself loses when its convolutions sum in another order: biases in front of a batch
   // norm have no gradient but rounding.
