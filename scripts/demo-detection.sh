@@ -16,8 +16,8 @@ fi
 
 say() { printf '\n== %s\n' "$*"; }
 
-say "Composing 3,000 training and 200 validation scenes"
-"$program" dataset fashion-scenes --out "$out/scenes" --train 3000 --val 200 --size 128 --seed 0
+say "Composing 6,000 training and 200 validation scenes"
+"$program" dataset fashion-scenes --out "$out/scenes" --train 6000 --val 200 --size 96 --seed 0
 
 start=()
 if [ -f "$classifier" ]; then start=(--finetune "$classifier"); fi
