@@ -24,6 +24,8 @@ constexpr int kAwakeRounds = 20000;
 void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
 #endif
 }
 
