@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Semantic segmentation on real garments: composes scenes, trains UPerNet on Spatial-Mamba `micro`, evaluates it, draws
-# what it sees in held-out scenes. Starts from the classifier of scripts/demo.sh where that has run. Leaves everything in
-# out/demo-segmentation/ (or the folder given as the first argument).
+# what it sees in held-out scenes. Starts from the classifier of scripts/demo.sh where that has run (or from the weights
+# given as the second argument). Leaves everything in out/demo-segmentation/ (or the folder given as the first argument).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out="${1:-out/demo-segmentation}"
 classifier="${2:-out/demo/best.safetensors}"
 program=build/release/spatialmamba
+export OMP_WAIT_POLICY=passive # threads that wait leave their cores to the one that reads pictures
 
 if [ ! -x "$program" ]; then
   ./setup
@@ -24,12 +25,11 @@ if [ -f "$classifier" ]; then start=(--finetune "$classifier"); fi
 say "Training"
 "$program" train --config configs/fashion_scenes_segmentation.yaml --data "$out/scenes" --out "$out/run" --force "${start[@]}"
 
-weights="$out/run/best_ema.safetensors"
+weights="$out/run/best.safetensors"
 say "Evaluating on the validation scenes, whose garments the training never saw"
 "$program" eval --weights "$weights" --data "$out/scenes" --out "$out/report"
-"$program" eval --weights "$weights" --data "$out/scenes" --tta
 
-say "Drawing what it sees in twelve of them"
+say "Drawing what it sees in nine of them"
 "$program" predict --weights "$weights" --out "$out/predictions" "$out"/scenes/images/val/00000*.png
 
 say "Done. Look at:"

@@ -9,8 +9,10 @@
 
 #include "nn/golden_tensors.h"
 #include "segmentation/nano.h"
+#include "train/recipe.h"
 #include "train/schedule.h"
 #include "train/segmentation_loss.h"
+#include "train/segmentation_trainer.h"
 #include "train/updater.h"
 
 namespace spatialmamba::test {
@@ -212,6 +214,71 @@ TEST(SegmentationTrainingGolden, WeightDecayOfEachParameter) {
     const auto name = entry.at("name").get<std::string>();
     ASSERT_TRUE(decays.contains(name)) << name;
     EXPECT_EQ(decays[name], entry.at("weight_decay").get<double>() > 0.0) << name;
+  }
+}
+
+/// The step of a pipeline with this name.
+json step_of(const json& pipeline, const std::string& type) {
+  for (const json& step : pipeline) {
+    if (step.at("type") == type) return step;
+  }
+  ADD_FAILURE() << "no " << type << " in the pipeline";
+  return {};
+}
+
+TEST(SegmentationTrainingGolden, RecipesAreTheReferencesConfigurations) {
+  static const std::regex kVariant(".*_([a-z]+)\\.json");
+  const auto files = golden_files("segmentation/configs", ".json");
+  ASSERT_FALSE(files.empty());
+  for (const std::filesystem::path& path : files) {
+    std::smatch variant;
+    const std::string name = path.filename().string();
+    ASSERT_TRUE(std::regex_match(name, variant, kVariant)) << name;
+    SCOPED_TRACE(name);
+    const json config = json::parse(read_text(path));
+    const std::string file = "configs/ade20k_" + variant[1].str() + ".yaml";
+    const train::Recipe recipe = train::read_recipe(std::filesystem::path(SPATIALMAMBA_SOURCE_DIR) / file);
+
+    const json& model = config.at("model");
+    const SegmentorArchitecture built =
+        train::segmentor_of(recipe, model.at("decode_head").at("num_classes"));
+    EXPECT_EQ(built.backbone.depths, model.at("backbone").at("depths").get<std::vector<std::int64_t>>());
+    EXPECT_EQ(built.backbone.dims.front(), model.at("backbone").at("dims"));
+    EXPECT_EQ(built.backbone.drop_path_rate, model.at("backbone").at("drop_path_rate"));
+    EXPECT_EQ(built.channels, model.at("decode_head").at("channels"));
+    EXPECT_EQ(built.pools, model.at("decode_head").at("pool_scales").get<std::vector<std::int64_t>>());
+    EXPECT_EQ(built.auxiliary_channels, model.at("auxiliary_head").at("channels"));
+    EXPECT_EQ(built.auxiliary_level, model.at("auxiliary_head").at("in_index"));
+    EXPECT_EQ(recipe.segmentation.dropout, model.at("decode_head").at("dropout_ratio"));
+    EXPECT_EQ(recipe.segmentation.auxiliary_weight,
+              model.at("auxiliary_head").at("loss_decode").at("loss_weight"));
+
+    const json& pipeline = config.at("train_pipeline");
+    const json resize = step_of(pipeline, "RandomResize");
+    const json crop = step_of(pipeline, "RandomCrop");
+    EXPECT_EQ(recipe.segmentation.fit, resize.at("scale").get<std::vector<std::int64_t>>());
+    EXPECT_EQ(recipe.segmentation.ratio, resize.at("ratio_range").get<std::vector<double>>());
+    EXPECT_EQ(recipe.segmentation.crop, crop.at("crop_size").at(0));
+    EXPECT_EQ(recipe.segmentation.cat_max_ratio, crop.at("cat_max_ratio"));
+    EXPECT_EQ(recipe.augment.flip, step_of(pipeline, "RandomFlip").at("prob"));
+    EXPECT_TRUE(recipe.segmentation.photometric);
+    EXPECT_EQ(recipe.segmentation.zero_label == "unlabelled",
+              step_of(pipeline, "LoadAnnotations").at("reduce_zero_label"));
+
+    const json& optimizer = config.at("optim_wrapper").at("optimizer");
+    const json warmup = step_of(config.at("param_scheduler"), "LinearLR");
+    const json poly = step_of(config.at("param_scheduler"), "PolyLR");
+    EXPECT_EQ(recipe.optimizer.rate_batch, 0);
+    EXPECT_EQ(recipe.optimizer.rate, optimizer.at("lr"));
+    EXPECT_EQ(recipe.optimizer.betas, optimizer.at("betas").get<std::vector<double>>());
+    EXPECT_EQ(recipe.optimizer.weight_decay, optimizer.at("weight_decay"));
+    EXPECT_EQ(recipe.optimizer.warmup_factor, warmup.at("start_factor"));
+    EXPECT_EQ(recipe.optimizer.warmup_iterations, warmup.at("end"));
+    EXPECT_EQ(recipe.optimizer.power, poly.at("power"));
+    EXPECT_EQ(recipe.train.iterations, config.at("train_cfg").at("max_iters"));
+    EXPECT_EQ(recipe.output.evaluate_iterations, config.at("train_cfg").at("val_interval"));
+    EXPECT_EQ(recipe.train.clip_norm, 0.0);
+    EXPECT_FALSE(recipe.train.ema);
   }
 }
 
