@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "cli/network_backend.h"
 #include "model/initialise.h"
+#include "model/scan_order.h"
 
 namespace spatialmamba::cli {
 
@@ -82,13 +83,14 @@ void add_backend(CLI::App& app, NetworkOptions& options) {
 
 Network Network::open(const NetworkOptions& options) {
   check_choice(options);
-  const Backend chosen =
-      options.backend.value_or(options.precision == Precision::fp64 ? Backend::torch : Backend::engine);
-  if (chosen == Backend::engine && options.precision == Precision::fp64) {
+  if (options.backend == Backend::engine && options.precision == Precision::fp64) {
     fail_usage("--precision fp64: the engine computes in fp32 or bf16; --backend torch in fp64 too");
   }
   const Weights weights = weights_for(options);
   const std::string source = options.untrained ? options.variant : options.weights.string();
+  const bool beyond_engine =
+      options.precision == Precision::fp64 || scan_order_of(weights.metadata, source) != ScanOrder::row;
+  const Backend chosen = options.backend.value_or(beyond_engine ? Backend::torch : Backend::engine);
   auto backend = chosen == Backend::engine ? open_engine_network(weights, source, options)
                                            : open_torch_network(weights, source, options);
   backend->metadata = weights.metadata;

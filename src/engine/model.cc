@@ -2,8 +2,10 @@
 
 #include <utility>
 
+#include "base/error.h"
 #include "base/parallel.h"
 #include "engine/memory.h"
+#include "model/scan_order.h"
 
 namespace spatialmamba {
 namespace {
@@ -27,6 +29,13 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
 Model Model::build(const Weights& weights, const ModelOptions& options, const std::string& source) {
   const auto what = [&] { return source; };
   return engine::with_memory(what, [&] {
+    if (const ScanOrder scan = scan_order_of(weights.metadata, source); scan != ScanOrder::row) {
+      fail(
+          "{}: a network that scans in the order '{}', an ablation; the engine scans rows only (LibTorch "
+          "does "
+          "it: --backend torch)",
+          source, name_of(scan));
+    }
     auto implementation = std::make_shared<Implementation>();
     ThreadPool pool(options.threads == 0 ? available_cores() : options.threads);
     implementation->precision = options.precision;

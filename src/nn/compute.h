@@ -4,6 +4,7 @@
 
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
+#include "model/scan_order.h"
 
 namespace spatialmamba::nn {
 
@@ -17,6 +18,7 @@ enum class Precision {
 struct Compute {
   kernels::Isa isa = kernels::default_isa();
   Precision precision = Precision::full;
+  ScanOrder scan = ScanOrder::row;
   kernels::GemmScratch scratch;
 };
 

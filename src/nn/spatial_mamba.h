@@ -17,6 +17,7 @@ namespace spatialmamba::nn {
 struct ModelOptions {
   kernels::Isa isa = kernels::default_isa();
   Precision precision = Precision::full;
+  ScanOrder scan = ScanOrder::row;
   /// Keeps only the input of each block for backward and runs the block again there: less memory, more time.
   bool checkpoint_blocks = false;
 };
@@ -72,6 +73,7 @@ class SpatialMambaImpl : public torch::nn::Module {
   const Architecture& architecture() const { return architecture_; }
   kernels::Isa isa() const { return compute_->isa; }
   Precision precision() const { return compute_->precision; }
+  ScanOrder scan() const { return compute_->scan; }
   /// What the kernels run with, for the heads on a backbone to share.
   const ComputePtr& compute() const { return compute_; }
   void set_precision(Precision precision) { compute_->precision = precision; }

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "model/scan_order.h"
 
 namespace spatialmamba::train {
 namespace {
@@ -38,12 +39,14 @@ void adopt_input(Recipe& recipe, const Architecture& architecture,
   adopt(recipe, metadata, source, "interpolation", "data.interpolation");
 }
 
-void choose_model(Recipe& recipe, const Architecture& architecture) {
+void choose_model(Recipe& recipe, const Architecture& architecture,
+                  const std::map<std::string, std::string>& metadata, const std::string& source) {
   recipe.model.variant = architecture.variant;
   if (architecture.variant == "custom") {
     recipe.model.dims = architecture.dims;
     recipe.model.depths = architecture.depths;
   }
+  adopt(recipe, metadata, source, kScanEntry, "model.scan");
   recipe.model.drop_path = 0.1;
   recipe.train.mesa = 0.0;
 }
@@ -68,7 +71,7 @@ Recipe finetune_recipe(const Architecture& architecture, const std::map<std::str
   if (images < 1) fail("there are no training images to fine-tune on");
 
   Recipe recipe;
-  choose_model(recipe, architecture);
+  choose_model(recipe, architecture, metadata, source);
   adopt_input(recipe, architecture, metadata, source);
   recipe.data.balance = is_uneven(counts);
   recipe.data.cache = images <= kMany;

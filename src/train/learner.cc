@@ -85,7 +85,7 @@ torch::Tensor evaluate_logits(nn::SpatialMambaImpl& model, const torch::Tensor& 
 
 nn::SpatialMamba copy_model(const nn::SpatialMambaImpl& model) {
   nn::SpatialMamba copy(model.architecture(),
-                        nn::ModelOptions{.isa = model.isa(), .precision = model.precision()});
+                        nn::ModelOptions{.isa = model.isa(), .precision = model.precision(), .scan = model.scan()});
   const NamedTensors from = nn::named_state(model);
   const NamedTensors to = nn::named_state(*copy);
   for (std::size_t i = 0; i < to.size(); ++i) to[i].second.set_data(from[i].second.detach().clone());

@@ -96,14 +96,16 @@ std::string side_text(const image::InputFormat& format) {
 
 Description describe(const Recipe& recipe, const image::InputFormat& format,
                      const std::vector<std::string>& classes) {
-  return {{"task", "classification"},
-          {"variant", recipe.model.variant},
-          {"classes", nlohmann::json(classes).dump()},
-          {"size", side_text(format)},
-          {"mean", nlohmann::json(recipe.data.mean).dump()},
-          {"std", nlohmann::json(recipe.data.std).dump()},
-          {"crop", fmt::format("{}", recipe.data.eval_crop)},
-          {"interpolation", recipe.data.interpolation}};
+  Description description = {{"task", "classification"},
+                             {"variant", recipe.model.variant},
+                             {"classes", nlohmann::json(classes).dump()},
+                             {"size", side_text(format)},
+                             {"mean", nlohmann::json(recipe.data.mean).dump()},
+                             {"std", nlohmann::json(recipe.data.std).dump()},
+                             {"crop", fmt::format("{}", recipe.data.eval_crop)},
+                             {"interpolation", recipe.data.interpolation}};
+  if (scan_order_from_name(recipe.model.scan) != ScanOrder::row) description[kScanEntry] = recipe.model.scan;
+  return description;
 }
 
 std::int64_t count_updates(const Recipe& recipe, const data::LoaderOptions& loader, std::int64_t images) {

@@ -249,6 +249,10 @@ void validate(const Recipe& recipe) {
     fail_usage("model.dims and model.depths belong to model.variant: custom, not to {}",
                recipe.model.variant);
   }
+  if (recipe.model.task != "classification" && recipe.model.scan != "row") {
+    fail_usage("model.scan is {}, an ablation of classifiers; {} scans rows", recipe.model.scan,
+               recipe.model.task);
+  }
   if (recipe.data.channels == 2) fail_usage("data.channels is 2, expected 1 or 3");
   if (recipe.data.size.empty() || recipe.data.size.size() > 2) {
     fail_usage("data.size has {} values, expected one or [height, width]", recipe.data.size.size());

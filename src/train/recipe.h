@@ -19,6 +19,7 @@ struct Recipe {
     std::vector<std::int64_t> depths;
     std::optional<double> drop_path;
     std::string fusion = "full";
+    std::string scan = "row";
     bool checkpoint_blocks = false;
   } model;
 

@@ -1,5 +1,6 @@
 #include "train/recipe_keys.h"
 
+#include "model/scan_order.h"
 #include "spatialmamba/architecture.h"
 
 namespace spatialmamba::train {
@@ -39,6 +40,10 @@ std::vector<RecipeKey> make_keys() {
        .field = Field<std::string>([](Recipe& r) -> std::string& { return r.model.fusion; }),
        .help = "State fusion with dilations 1, 3 and 5, or an ablation of it",
        .choices = {"full", "off", "dilation_1", "dilation_1_3", "shared"}},
+      {.name = "model.scan",
+       .field = Field<std::string>([](Recipe& r) -> std::string& { return r.model.scan; }),
+       .help = "Order in which the state scan visits the tokens; the paper's is row",
+       .choices = scan_order_names()},
       {.name = "model.checkpoint_blocks",
        .field = Field<bool>([](Recipe& r) -> bool& { return r.model.checkpoint_blocks; }),
        .help = "Recompute each block in backward: less memory, more time",

@@ -28,6 +28,7 @@ Architecture backbone_of(const Recipe& recipe) {
 nn::ModelOptions model_options(const Recipe& recipe) {
   nn::ModelOptions options;
   options.precision = recipe.train.precision == "bf16" ? nn::Precision::bf16 : nn::Precision::full;
+  options.scan = scan_order_from_name(recipe.model.scan);
   options.checkpoint_blocks = recipe.model.checkpoint_blocks;
   return options;
 }

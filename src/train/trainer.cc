@@ -32,6 +32,10 @@ void load_finetuned(nn::SpatialMambaImpl& model, const RunOptions& options, std:
   const std::string source = options.finetune.string();
   const Weights weights = read_weights(options.finetune, options.finetune_ema ? "model_ema" : "");
   verify_checksums(weights, source);
+  if (const ScanOrder scan = scan_order_of(weights.metadata, source); scan != model.scan()) {
+    fail_usage("{}: its states are scanned in the order '{}', model.scan is '{}'", source, name_of(scan),
+               name_of(model.scan()));
+  }
   const nn::LoadReport report =
       nn::load_weights(model, weights.tensors, source, {.reset_head = true, .seed = seed});
   options.say(fmt::format("starting from {}{}", source, options.finetune_ema ? " (averaged weights)" : ""));

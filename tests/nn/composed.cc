@@ -85,7 +85,8 @@ torch::Tensor mlp_residual(const torch::Tensor& x, const nn::MlpParameters& p, c
   return x + scaled(F::linear(hidden, p.fc2_weight, p.fc2_bias), scale);
 }
 
-torch::Tensor state_mixing(const torch::Tensor& xz, const nn::StateMixingParameters& p) {
+torch::Tensor state_mixing(const torch::Tensor& xz, const nn::StateMixingParameters& p,
+                           const std::vector<std::int64_t>& order) {
   const std::int64_t inner = xz.size(-1) / 2;
   const std::int64_t rank = p.dt_weight.size(1);
   const torch::Tensor x = depthwise_conv(xz.narrow(-1, 0, inner), p.conv_weight, p.conv_bias,
@@ -95,7 +96,13 @@ torch::Tensor state_mixing(const torch::Tensor& xz, const nn::StateMixingParamet
   const torch::Tensor delta =
       torch::softplus(F::linear(projected.narrow(-1, 0, rank), p.dt_weight, p.dt_bias));
   const torch::Tensor a = -torch::exp(p.a_logs.flatten());
-  const torch::Tensor h = state_scan(x, delta, a, projected.narrow(-1, rank, 1));
+  const auto visited = [&](const torch::Tensor& map, const torch::Tensor& tokens) {
+    return order.empty() ? map : map.flatten(1, 2).index_select(1, tokens).view(map.sizes());
+  };
+  const torch::Tensor tokens = torch::tensor(order, torch::kInt64);
+  const torch::Tensor h = visited(state_scan(visited(x, tokens), visited(delta, tokens), a,
+                                             visited(projected.narrow(-1, rank, 1), tokens)),
+                                  tokens.argsort());
   const torch::Tensor s = state_fusion(h, p);
   const torch::Tensor y = s * projected.narrow(-1, rank + 1, 1) + x * p.ds;
   return layer_norm(y, p.norm_weight, p.norm_bias) * torch::silu(z);

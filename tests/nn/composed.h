@@ -21,6 +21,8 @@ torch::Tensor linear_residual(const torch::Tensor& x, const torch::Tensor& weigh
                               const torch::Tensor& residual, const torch::Tensor& scale);
 torch::Tensor mlp_residual(const torch::Tensor& x, const nn::MlpParameters& parameters,
                            const torch::Tensor& scale);
-torch::Tensor state_mixing(const torch::Tensor& xz, const nn::StateMixingParameters& parameters);
+/// `order`: the tokens, numbered row by row, in the order in which the scan visits them.
+torch::Tensor state_mixing(const torch::Tensor& xz, const nn::StateMixingParameters& parameters,
+                           const std::vector<std::int64_t>& order = {});
 
 }  // namespace spatialmamba::test::composed

@@ -193,6 +193,37 @@ TEST(Functions, StateMixingEqualsComposed) {
   });
 }
 
+std::vector<std::int64_t> tokens_visited(ScanOrder scan, MapSize size) {
+  std::vector<std::int64_t> tokens;
+  if (scan == ScanOrder::column) {
+    for (std::int64_t x = 0; x < size.width; ++x) {
+      for (std::int64_t y = 0; y < size.height; ++y) tokens.push_back(y * size.width + x);
+    }
+    return tokens;
+  }
+  for (std::int64_t y = 0; y < size.height; ++y) {
+    const bool turned = scan == ScanOrder::snake && y % 2 == 1;
+    for (std::int64_t x = 0; x < size.width; ++x) {
+      tokens.push_back(y * size.width + (turned ? size.width - 1 - x : x));
+    }
+  }
+  return tokens;
+}
+
+TEST(Functions, StateMixingInEveryScanOrderEqualsComposed) {
+  for (const std::string& name : scan_order_names()) {
+    for_each_map([&](MapSize size, const ComputePtr& compute) {
+      compute->scan = scan_order_from_name(name);
+      expect_same([&](const Tensors& t) { return nn::state_mixing(t[0], mixing_parameters(t), compute); },
+                  [&](const Tensors& t) {
+                    return composed::state_mixing(t[0], mixing_parameters(t),
+                                                  tokens_visited(compute->scan, size));
+                  },
+                  mixing_inputs(size));
+    });
+  }
+}
+
 TEST(Functions, StateMixingFiniteDifferences) {
   for_each_map([](MapSize size, const ComputePtr& compute) {
     expect_finite_differences(

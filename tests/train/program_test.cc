@@ -43,6 +43,21 @@ TEST_F(Programs, MistakesAreUsageErrors) {
   EXPECT_FALSE(std::filesystem::exists(path("out")));
 }
 
+TEST_F(Programs, WeightsSayInWhichOrderTheirStatesAreScanned) {
+  ASSERT_EQ(run(arguments("snake", {"model.scan=snake", "train.epochs=2"})), 0) << output();
+  const std::string weights = RunFolder(path("snake")).best();
+  const std::vector<std::string> eval = {"eval", "--weights", weights, "--data", path("data")};
+  EXPECT_EQ(run(eval), 0) << output();
+  std::vector<std::string> with_engine = eval;
+  with_engine.insert(with_engine.end(), {"--backend", "engine"});
+  EXPECT_EQ(run(with_engine), 1);
+  EXPECT_THAT(output(), HasSubstr("'snake'"));
+  EXPECT_EQ(run(arguments("tuned", {"--finetune", weights})), 2);
+  EXPECT_THAT(output(), HasSubstr("model.scan is 'row'"));
+  EXPECT_EQ(run(arguments("tuned", {"--finetune", weights, "model.scan=snake", "train.epochs=2"})), 0)
+      << output();
+}
+
 TEST_F(Programs, ShowConfigPrintsAReadableRecipe) {
   EXPECT_EQ(run({"train", "--config", path("recipe.yaml"), "--show-config", "train.epochs=3"}), 0);
   const Recipe recipe = parse_recipe(output(), "output");

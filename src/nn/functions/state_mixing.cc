@@ -5,6 +5,7 @@
 #include "nn/functions/depthwise.h"
 #include "nn/functions/normalise.h"
 #include "nn/functions/product.h"
+#include "nn/functions/token_order.h"
 
 namespace spatialmamba::nn {
 namespace {
@@ -37,6 +38,14 @@ kernels::ScanInput<T> scan_input(const Mixed& mixed, const StateMixingParameters
           .u_stride = mixed.x.size(3),
           .b = projected + rank,
           .b_stride = columns};
+}
+
+/// What the scan reads, and the states where they are there, in the order in which it reads.
+Mixed in_scan_order(const Mixed& mixed, ScanOrder order) {
+  return {.x = to_scan_order(mixed.x, order),
+          .projected = to_scan_order(mixed.projected, order),
+          .h = to_scan_order(mixed.h, order),
+          .y = {}};
 }
 
 /// With the output equation behind the fusion.
@@ -93,8 +102,10 @@ Mixed mix_states(const torch::Tensor& xz, const StateMixingParameters& p, Comput
   const torch::Tensor taps = merged_taps(p);
   with_type(xz, [&](auto zero) {
     using T = decltype(zero);
-    kernels::selective_scan_forward<T>(scan_input<T>(mixed, p), write<T>(mixed.h), compute.isa,
+    const Mixed scanned = in_scan_order(mixed, compute.scan);
+    kernels::selective_scan_forward<T>(scan_input<T>(scanned, p), write<T>(scanned.h), compute.isa,
                                        torch_parallel());
+    mixed.h = to_map_order(scanned.h, compute.scan);
     kernels::sasf_forward<T>(fusion_input<T>(mixed, taps, p), write<T>(mixed.y), compute.isa,
                              torch_parallel());
   });
@@ -209,22 +220,32 @@ class Backward {
     return dh;
   }
 
+  /// Rows are where they belong; in another order the gradients come about aside.
   template <typename T>
   void scan(const torch::Tensor& dh) {
-    const std::int64_t columns = dprojected_.size(3);
-    const kernels::ScanGradient<T> gradient{.h = read<T>(mixed_.h),
-                                            .dh = read<T>(dh),
-                                            .du = write<T>(dx_),
-                                            .du_stride = dx_.size(3),
-                                            .accumulate_du = true,
-                                            .db = write<T>(dprojected_) + columns - 2,
+    const bool in_place = compute_.scan == ScanOrder::row;
+    const torch::Tensor du = in_place ? dx_ : torch::empty_like(dx_);
+    const torch::Tensor dprojected = in_place ? dprojected_ : torch::empty_like(dprojected_);
+    const Mixed scanned = in_scan_order(mixed_, compute_.scan);
+    const torch::Tensor dscanned = to_scan_order(dh, compute_.scan);
+    const std::int64_t columns = dprojected.size(3);
+    const kernels::ScanGradient<T> gradient{.h = read<T>(scanned.h),
+                                            .dh = read<T>(dscanned),
+                                            .du = write<T>(du),
+                                            .du_stride = du.size(3),
+                                            .accumulate_du = in_place,
+                                            .db = write<T>(dprojected) + columns - 2,
                                             .db_stride = columns,
                                             .da_log = write<T>(d_.a_logs),
                                             .ddelta_bias = write<T>(d_.dt_bias),
-                                            .ddt_lowrank = write<T>(dprojected_),
+                                            .ddt_lowrank = write<T>(dprojected),
                                             .ddt_stride = columns,
                                             .ddt_weight = write<T>(d_.dt_weight)};
-    kernels::selective_scan_backward<T>(scan_input<T>(mixed_, p_), gradient, compute_.isa, torch_parallel());
+    kernels::selective_scan_backward<T>(scan_input<T>(scanned, p_), gradient, compute_.isa, torch_parallel());
+    if (in_place) return;
+    dx_.add_(to_map_order(du, compute_.scan));
+    const auto of_scan = [&](const torch::Tensor& values) { return values.narrow(3, 0, columns - 1); };
+    of_scan(dprojected_).copy_(of_scan(to_map_order(dprojected, compute_.scan)));
   }
 
   template <typename T>

@@ -50,7 +50,7 @@ struct FusionStates {
 /// Everything between in_proj and out_proj of the structure-aware SSM, xz (N, H, W, 2E) -> (N, H, W, E):
 ///   x, z = xz;  x = silu(conv(x) + bias)
 ///   dt, B, C = x x_proj^T;  delta = softplus(dt dt_weight^T + dt_bias);  A = -exp(a_logs)
-///   h_t = exp(delta_t A) h_{t-1} + delta_t B_t x_t          over the tokens in row-major order
+///   h_t = exp(delta_t A) h_{t-1} + delta_t B_t x_t          over the tokens in compute.scan's order
 ///   s = fusion of h with its neighbours;  y_t = s_t C_t + D x_t
 ///   result = layer_norm(y) silu(z)
 /// One autograd node: its parts share their gradients in place and keep only what is dear to compute again.
