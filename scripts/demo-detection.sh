@@ -16,13 +16,14 @@ fi
 
 say() { printf '\n== %s\n' "$*"; }
 
-say "Composing 6,000 training and 200 validation scenes"
-"$program" dataset fashion-scenes --out "$out/scenes" --train 6000 --val 200 --size 96 --seed 0
+say "Composing 8,000 training and 200 validation scenes"
+"$program" dataset fashion-scenes --out "$out/scenes" --train 8000 --val 200 --size 96 --seed 0
 
 start=()
 if [ -f "$classifier" ]; then start=(--finetune "$classifier"); fi
-say "Training"
-"$program" train --config configs/fashion_scenes_detection.yaml --data "$out/scenes" --out "$out/run" --force "${start[@]}"
+say "Training (with one thread: pictures so small are not worth sharing)"
+"$program" train --config configs/fashion_scenes_detection.yaml --data "$out/scenes" --out "$out/run" --threads 1 --force \
+  "${start[@]}"
 
 weights="$out/run/best_ema.safetensors"
 say "Evaluating on the validation scenes, whose garments the training never saw"

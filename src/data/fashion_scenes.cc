@@ -12,14 +12,14 @@ namespace spatialmamba::data {
 namespace {
 
 constexpr int kFewestGarments = 2;
-constexpr int kMostGarments = 6;
+constexpr int kMostGarments = 5;
 constexpr int kTries = 40;          // places tried for one garment before it is given up
-constexpr double kSmallest = 0.22;  // side of the garment's square, as a part of the scene's
+constexpr double kSmallest = 0.30;  // side of the garment's square, as a part of the scene's
 constexpr double kLargest = 0.60;
 constexpr double kMargin = 0.15;  // of the scene that holds no garment's centre
-constexpr double kMostTilt = std::numbers::pi / 3.0;
-constexpr double kVisiblePart = 1.0 / 3.0;  // of each garment that later ones leave visible, at least
-constexpr int kBlack = 24;                  // darker is background where it touches the border
+constexpr double kMostTilt = std::numbers::pi / 6.0;
+constexpr double kVisiblePart = 0.6;  // of each garment that later ones leave visible, at least
+constexpr int kBlack = 24;            // darker is background where it touches the border
 
 /// Brightness and extent of a garment; extent is 1 inside, 0 outside.
 struct Sprite {

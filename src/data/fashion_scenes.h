@@ -16,9 +16,9 @@ struct Scene {
   std::vector<std::int64_t> classes;  ///< of each garment; every one has visible pixels
 };
 
-/// Composes scenes of real garments (Fashion-MNIST: 28 x 28, grey on black). Each scene holds two to six of
-/// them in random sizes, colours, rotations and places, later ones above earlier ones; of each at least a
-/// third stays visible. Classes are equally frequent.
+/// Composes scenes of real garments (Fashion-MNIST: 28 x 28, grey on black). Each scene holds two to five
+/// of them in random sizes (0.3 to 0.6 of the scene), colours, tilts (up to 30 degrees) and places, later ones
+/// above earlier ones; of each at least three fifths stay visible. Classes are equally frequent.
 class SceneComposer {
  public:
   /// Scenes of size x size pixels. `photographs` are backgrounds in colour, may be empty.

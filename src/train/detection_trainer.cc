@@ -10,6 +10,7 @@
 #include "train/detection_evaluate.h"
 #include "train/detection_model.h"
 #include "train/iteration_run.h"
+#include "train/model_values.h"
 #include "train/recipe_parts.h"
 #include "train/schedule.h"
 #include "weights/checksums.h"
@@ -75,8 +76,8 @@ class DetectionRun {
         generator_(at::make_generator<at::CPUGeneratorImpl>(recipe.train.seed)),
         batches_(training, batch_options_of(recipe, options)),
         model_(make_model()),
-        average_(recipe.train.ema ? average_of(*model_, model_options(recipe)) : nn::Detector(nullptr)),
-        updater_(AdamW(detection_groups(named_state(*model_)), adamw_options(recipe)), named_state(*model_),
+        average_(recipe.train.ema ? average_of(model_, model_options(recipe)) : nn::Detector(nullptr)),
+        updater_(AdamW(group_by_norm(named_state(*model_)), adamw_options(recipe)), named_state(*model_),
                  average_ ? named_state(*average_) : NamedTensors{}, updater_options(recipe)) {
     for (const data::DetectionDataset* part : {&training, &validation}) {
       for (const std::string& problem : part->coco->problems) {

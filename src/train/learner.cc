@@ -84,18 +84,11 @@ torch::Tensor evaluate_logits(nn::SpatialMambaImpl& model, const torch::Tensor& 
 }
 
 nn::SpatialMamba copy_model(const nn::SpatialMambaImpl& model) {
-  nn::SpatialMamba copy(model.architecture(),
-                        nn::ModelOptions{.isa = model.isa(), .precision = model.precision(), .scan = model.scan()});
-  const NamedTensors from = nn::named_state(model);
-  const NamedTensors to = nn::named_state(*copy);
-  for (std::size_t i = 0; i < to.size(); ++i) to[i].second.set_data(from[i].second.detach().clone());
+  nn::SpatialMamba copy(
+      model.architecture(),
+      nn::ModelOptions{.isa = model.isa(), .precision = model.precision(), .scan = model.scan()});
+  copy_values(nn::named_state(model), nn::named_state(*copy));
   return copy;
-}
-
-void set_element_type(nn::SpatialMambaImpl& model, torch::ScalarType type) {
-  for (const auto& [name, tensor] : nn::named_state(model)) {
-    if (tensor.is_floating_point()) tensor.set_data(tensor.detach().to(type));
-  }
 }
 
 Learner::Learner(nn::SpatialMamba model, const LearnerOptions& options,

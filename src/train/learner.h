@@ -9,6 +9,7 @@
 
 #include "nn/spatial_mamba.h"
 #include "train/fusion_ablation.h"
+#include "train/model_values.h"
 #include "train/schedule.h"
 #include "train/updater.h"
 
@@ -92,9 +93,6 @@ class Learner {
 
 /// A model of its own with the same architecture, options, element type and values.
 nn::SpatialMamba copy_model(const nn::SpatialMambaImpl& model);
-
-/// Turns parameters and floating-point buffers into float32 or float64.
-void set_element_type(nn::SpatialMambaImpl& model, torch::ScalarType type);
 
 /// Runs in evaluation mode without gradients and restores the mode.
 torch::Tensor evaluate_logits(nn::SpatialMambaImpl& model, const torch::Tensor& images);

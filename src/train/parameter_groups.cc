@@ -14,4 +14,13 @@ ParameterGroups group_parameters(const NamedTensors& parameters) {
   return groups;
 }
 
+ParameterGroups group_by_norm(const NamedTensors& state) {
+  ParameterGroups groups;
+  for (const auto& entry : state) {
+    if (!entry.second.requires_grad()) continue;
+    (entry.first.find("norm") == std::string::npos ? groups.decay : groups.no_decay).push_back(entry);
+  }
+  return groups;
+}
+
 }  // namespace spatialmamba::train

@@ -22,4 +22,8 @@ bool decays(const std::string& name, std::int64_t dimensions);
 
 ParameterGroups group_parameters(const NamedTensors& parameters);
 
+/// OpenMMLab's rule for segmentors and detectors: names that hold "norm" do not decay, everything else does
+/// (batch norms, called `bn`, and biases included). Frozen parameters are left out.
+ParameterGroups group_by_norm(const NamedTensors& state);
+
 }  // namespace spatialmamba::train

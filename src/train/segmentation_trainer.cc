@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "train/iteration_run.h"
+#include "train/model_values.h"
 #include "train/recipe_parts.h"
 #include "train/schedule.h"
 #include "train/segmentation_batches.h"
@@ -48,10 +49,9 @@ class SegmentationRun {
         generator_(at::make_generator<at::CPUGeneratorImpl>(recipe.train.seed)),
         batches_(training, recipe, options.strict),
         model_(make_model()),
-        average_(recipe.train.ema ? average_of(*model_, model_options(recipe)) : nn::Segmentor(nullptr)),
-        updater_(AdamW(segmentation_groups(named_state(*model_)), adamw_options(recipe)),
-                 named_state(*model_), average_ ? named_state(*average_) : NamedTensors{},
-                 updater_options(recipe)) {
+        average_(recipe.train.ema ? average_of(model_, model_options(recipe)) : nn::Segmentor(nullptr)),
+        updater_(AdamW(group_by_norm(named_state(*model_)), adamw_options(recipe)), named_state(*model_),
+                 average_ ? named_state(*average_) : NamedTensors{}, updater_options(recipe)) {
     problems_.insert(problems_.end(), validation.problems.begin(), validation.problems.end());
   }
 

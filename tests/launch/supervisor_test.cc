@@ -45,9 +45,9 @@ TEST(Supervisor, TellsEachItsPlace) {
 TEST(Supervisor, BlamesTheOneThatFailedAndStopsTheOthers) {
   const auto begin = Clock::now();
   const auto none = std::chrono::seconds(0);
-  EXPECT_THAT(run("[ $RANK = 1 ] && exit 1; sleep 100", 3, none).failure,
+  EXPECT_THAT(run("[ $RANK = 1 ] && exit 1; exec sleep 100", 3, none).failure,
               HasSubstr("rank 1 failed with exit code 1"));
-  EXPECT_THAT(run("[ $RANK = 2 ] && kill -9 $$; sleep 100", 3, none).failure,
+  EXPECT_THAT(run("[ $RANK = 2 ] && kill -9 $$; exec sleep 100", 3, none).failure,
               HasSubstr("rank 2 was killed by signal 9"));
   EXPECT_LT(Clock::now() - begin, std::chrono::seconds(20));
 }
@@ -56,7 +56,7 @@ TEST(Supervisor, ThoseLeftBehindAreNotToBlame) {
   // 3 is what a process ends with that has lost another one.
   EXPECT_THAT(run("[ $RANK = 1 ] && sleep 0.3 && kill -9 $$; exit 3", 3).failure,
               HasSubstr("rank 1 was killed"));
-  EXPECT_THAT(run("[ $RANK = 1 ] && sleep 100; exit 3", 3, std::chrono::seconds(1)).failure,
+  EXPECT_THAT(run("[ $RANK = 1 ] && exec sleep 100; exit 3", 3, std::chrono::seconds(1)).failure,
               HasSubstr("rank 1 did not end by itself"));
 }
 

@@ -7,6 +7,7 @@
 #include "nn/state_dict.h"
 #include "spatialmamba/segmentor.h"
 #include "support/golden.h"
+#include "train/model_values.h"
 #include "train/segmentation_model.h"
 
 namespace spatialmamba::test {

@@ -141,8 +141,7 @@ void repeat(const json& trace, const TensorMap& batches, nn::Segmentor& model) {
                                   .beta2 = trace.at("betas").at(1),
                                   .epsilon = trace.at("eps"),
                                   .weight_decay = trace.at("weight_decay")};
-  train::Updater updater(train::AdamW(train::segmentation_groups(state), adamw), state, {},
-                         {.clip_norm = 0.0});
+  train::Updater updater(train::AdamW(train::group_by_norm(state), adamw), state, {}, {.clip_norm = 0.0});
   const train::PolySchedule schedule{.base_rate = trace.at("lr"),
                                      .warmup_factor = trace.at("start_factor"),
                                      .warmup_iterations = trace.at("warmup_end"),
@@ -204,7 +203,7 @@ TEST(SegmentationTrainingGolden, LearningRatesOfTheRealSchedule) {
 
 TEST(SegmentationTrainingGolden, WeightDecayOfEachParameter) {
   const nn::Segmentor model = nano_segmentor();
-  const train::ParameterGroups groups = train::segmentation_groups(train::named_state(*model));
+  const train::ParameterGroups groups = train::group_by_norm(train::named_state(*model));
   std::map<std::string, bool> decays;
   for (const auto& [name, tensor] : groups.decay) decays[name] = true;
   for (const auto& [name, tensor] : groups.no_decay) decays[name] = false;

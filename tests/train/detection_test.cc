@@ -11,6 +11,7 @@
 #include "nn/nano_detector.h"
 #include "train/detection_batches.h"
 #include "train/detection_model.h"
+#include "train/model_values.h"
 #include "train/schedule.h"
 #include "train/updater.h"
 
@@ -90,7 +91,7 @@ class RepeatedTrace {
                                     .beta2 = trace.at("betas").at(1),
                                     .epsilon = trace.at("eps"),
                                     .weight_decay = trace.at("weight_decay")};
-    return {train::AdamW(train::detection_groups(state), adamw), state, {}, {.clip_norm = 0.0}};
+    return {train::AdamW(train::group_by_norm(state), adamw), state, {}, {.clip_norm = 0.0}};
   }
 
   void step(const json& row, const RecordedBatch& batch) {
@@ -155,7 +156,7 @@ TEST(DetectionTraining, IsTheReferencesStepByStep) {
 TEST(DetectionTraining, DecaysTheParametersThatTheReferenceDecays) {
   if (!has_golden("detection/nano/param_groups.json")) GTEST_SKIP();
   nn::Detector model = nano_detector();
-  const train::ParameterGroups groups = train::detection_groups(train::named_state(*model));
+  const train::ParameterGroups groups = train::group_by_norm(train::named_state(*model));
   std::map<std::string, bool> decays;
   for (const auto& [name, tensor] : groups.decay) decays[name] = true;
   for (const auto& [name, tensor] : groups.no_decay) decays[name] = false;
