@@ -1,11 +1,9 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include "base/error.h"
 #include "base/file.h"
-#include "base/progress.h"
 #include "cli/detection.h"
-#include "cli/inputs.h"
+#include "cli/picture_answers.h"
 #include "image/codec.h"
 
 namespace spatialmamba::cli {
@@ -55,19 +53,9 @@ void write_pictures(const DetectionPredict& options, const DetectionCard& card, 
   write("masks", stem + "_masks.png", mask_picture(picture, prediction));
 }
 
-ordered_json answer(const DetectionPredict& options, const DetectionNetwork& network,
-                    const DetectionCard& card, const std::filesystem::path& file,
-                    const std::filesystem::path& name) {
-  ordered_json answer{{"file", file == "-" ? "standard input" : file.string()}};
-  image::Image picture;
-  try {
-    picture = image::read_image(file, {.apply_orientation = !options.ignore_orientation});
-  } catch (const Error& error) {
-    answer["error"] = error.what();
-    return answer;
-  }
-  answer["width"] = picture.width;
-  answer["height"] = picture.height;
+/// What the network says of a picture; draws it where that is asked for.
+void look(const DetectionPredict& options, const DetectionNetwork& network, const DetectionCard& card,
+          const image::Image& picture, const std::filesystem::path& name, ordered_json& answer) {
   const detection::Prediction prediction = detection::predict(picture, card.predict, network.network());
   answer["left_out"] = prediction.left_out;
   answer["detections"] = ordered_json::array();
@@ -75,7 +63,6 @@ ordered_json answer(const DetectionPredict& options, const DetectionNetwork& net
     answer["detections"].push_back(as_json(instance, card));
   }
   if (!options.out.empty()) write_pictures(options, card, picture, prediction, name, answer);
-  return answer;
 }
 
 void print_table(const ordered_json& answer) {
@@ -130,43 +117,24 @@ std::vector<draw::DetectedObject> drawn_objects(const detection::Prediction& pre
 }
 
 void predict_detection(const DetectionPredict& options) {
-  const std::vector<std::filesystem::path> files = find_pictures(options.pictures);
-  const std::vector<std::filesystem::path> names = output_names(files);
-  if (files.size() > 1 && image::is_image_name(options.out)) {
-    fail_usage("--out {}: a folder is needed for {} pictures", options.out.string(), files.size());
-  }
+  const PictureList pictures = list_pictures(options.pictures, options.out);
   const DetectionNetwork network = DetectionNetwork::open(options.network);
   const DetectionCard card = detection_card(network.architecture().num_classes, network.metadata(),
                                             options.network.weights.string(), options.card, options.how);
   if (options.network.untrained) spdlog::warn("untrained weights: the boxes mean nothing");
-  ProgressBar progress("predict", static_cast<std::int64_t>(files.size()), "img");
-  auto answers = ordered_json::array();
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    answers.push_back(answer(options, network, card, files[i], names[i]));
-    progress.advance(1);
-  }
-  progress.clear();
+  const ordered_json answers =
+      answer_pictures(pictures, options.ignore_orientation,
+                      [&](const image::Image& picture, const std::filesystem::path& name,
+                          ordered_json& answer) { look(options, network, card, picture, name, answer); });
   if (!options.out.empty() && !image::is_image_name(options.out)) {
     write_text(options.out / "results.json", coco_results(answers).dump() + "\n");
   }
-  std::int64_t broken = 0;
-  for (const ordered_json& one : answers) {
-    if (one.contains("error")) {
-      ++broken;
-      if (answers.size() > 1) spdlog::error("{}", one["error"].get<std::string>());
-    } else if (!options.json) {
-      print_table(one);
-    }
-  }
-  if (options.json) {
-    print_json({{"weights", options.network.weights.string()},
-                {"task", "detection"},
-                {"untrained", options.network.untrained},
-                {"variant", network.architecture().backbone.variant},
-                {"images", answers}});
-  }
-  if (broken > 0 && answers.size() == 1) fail("{}", answers[0]["error"].get<std::string>());
-  if (broken > 0) fail("{} of {} pictures could not be read", broken, answers.size());
+  report_answers(answers, options.json,
+                 {{"weights", options.network.weights.string()},
+                  {"task", "detection"},
+                  {"untrained", options.network.untrained},
+                  {"variant", network.architecture().backbone.variant}},
+                 print_table);
 }
 
 }  // namespace spatialmamba::cli

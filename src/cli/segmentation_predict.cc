@@ -4,9 +4,7 @@
 #include <algorithm>
 #include <array>
 
-#include "base/error.h"
-#include "base/progress.h"
-#include "cli/inputs.h"
+#include "cli/picture_answers.h"
 #include "cli/segmentation.h"
 #include "draw/segmentation.h"
 #include "image/codec.h"
@@ -58,23 +56,13 @@ void write_pictures(const SegmentationPredict& options, const SegmentationCard& 
   write("overlay", draw::draw_overlay(picture, labels, style, note));
 }
 
-ordered_json answer(const SegmentationPredict& options, const SegmentationNetwork& network,
-                    const SegmentationCard& card, const std::filesystem::path& file,
-                    const std::filesystem::path& name) {
-  ordered_json answer{{"file", file == "-" ? "standard input" : file.string()}};
-  image::Image picture;
-  try {
-    picture = image::read_image(file, {.apply_orientation = !options.ignore_orientation});
-  } catch (const Error& error) {
-    answer["error"] = error.what();
-    return answer;
-  }
-  answer["width"] = picture.width;
-  answer["height"] = picture.height;
+/// What the network says of a picture; draws it where that is asked for.
+void look(const SegmentationPredict& options, const SegmentationNetwork& network,
+          const SegmentationCard& card, const image::Image& picture, const std::filesystem::path& name,
+          ordered_json& answer) {
   const image::Image labels = segmentation::predict_labels(picture, card.predict, network.network());
   answer["classes"] = areas(labels, card);
   if (!options.out.empty()) write_pictures(options, card, picture, labels, name, answer);
-  return answer;
 }
 
 void print_table(const ordered_json& answer) {
@@ -88,42 +76,23 @@ void print_table(const ordered_json& answer) {
 }  // namespace
 
 void predict_segmentation(const SegmentationPredict& options) {
-  const std::vector<std::filesystem::path> files = find_pictures(options.pictures);
-  const std::vector<std::filesystem::path> names = output_names(files);
-  if (files.size() > 1 && image::is_image_name(options.out)) {
-    fail_usage("--out {}: a folder is needed for {} pictures", options.out.string(), files.size());
-  }
+  const PictureList pictures = list_pictures(options.pictures, options.out);
   const SegmentationNetwork network = SegmentationNetwork::open(options.network);
   const SegmentationCard card =
       segmentation_card(network.architecture().num_classes, network.metadata(),
                         options.network.weights.string(), options.card, options.how);
   if (options.network.untrained) spdlog::warn("untrained weights: the classes mean nothing");
-  ProgressBar progress("predict", static_cast<std::int64_t>(files.size()), "img");
-  auto answers = ordered_json::array();
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    answers.push_back(answer(options, network, card, files[i], names[i]));
-    progress.advance(1);
-  }
-  progress.clear();
-  std::int64_t broken = 0;
-  for (const ordered_json& one : answers) {
-    if (one.contains("error")) {
-      ++broken;
-      if (answers.size() > 1) spdlog::error("{}", one["error"].get<std::string>());
-    } else if (!options.json) {
-      print_table(one);
-    }
-  }
-  if (options.json) {
-    print_json({{"weights", options.network.weights.string()},
-                {"task", "segmentation"},
-                {"untrained", options.network.untrained},
-                {"variant", network.architecture().backbone.variant},
-                {"tta", options.how.tta},
-                {"images", answers}});
-  }
-  if (broken > 0 && answers.size() == 1) fail("{}", answers[0]["error"].get<std::string>());
-  if (broken > 0) fail("{} of {} pictures could not be read", broken, answers.size());
+  const ordered_json answers =
+      answer_pictures(pictures, options.ignore_orientation,
+                      [&](const image::Image& picture, const std::filesystem::path& name,
+                          ordered_json& answer) { look(options, network, card, picture, name, answer); });
+  report_answers(answers, options.json,
+                 {{"weights", options.network.weights.string()},
+                  {"task", "segmentation"},
+                  {"untrained", options.network.untrained},
+                  {"variant", network.architecture().backbone.variant},
+                  {"tta", options.how.tta}},
+                 print_table);
 }
 
 }  // namespace spatialmamba::cli

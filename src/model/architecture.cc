@@ -185,17 +185,7 @@ WeightsMismatch compare(const std::vector<TensorSpec>& specs, std::string_view m
 }
 
 Architecture require_architecture(const TensorMap& tensors, const std::string& source) {
-  Architecture architecture;
-  try {
-    architecture = infer_architecture(tensors);
-  } catch (const Error& error) {
-    fail("{}: {}", source, error.what());
-  }
-  const WeightsMismatch mismatch = compare(architecture, tensors);
-  if (!mismatch.empty()) {
-    fail("{}: the weights do not fit model {}\n{}", source, architecture.variant, mismatch.describe());
-  }
-  return architecture;
+  return require_fitting(tensors, source, [](const TensorMap& map) { return infer_architecture(map); });
 }
 
 std::string WeightsMismatch::describe() const {

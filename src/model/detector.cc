@@ -120,27 +120,12 @@ DetectorArchitecture infer_detector(const TensorMap& tensors) {
   architecture.channels = size_from(tensors, "neck.lateral_convs.0.conv.weight", 4, 0, kDetector);
   architecture.rpn_channels = size_from(tensors, "rpn_head.rpn_conv.weight", 4, 0, kDetector);
   architecture.mask_channels = size_from(tensors, "roi_head.mask_head.convs.0.conv.weight", 4, 0, kDetector);
-  try {
-    validate(architecture);
-  } catch (const UsageError& error) {
-    fail("these are not the weights of {}: {}", kDetector, error.what());
-  }
+  validate_inferred(architecture, kDetector);
   return architecture;
 }
 
 DetectorArchitecture require_detector(const TensorMap& tensors, const std::string& source) {
-  DetectorArchitecture architecture;
-  try {
-    architecture = infer_detector(tensors);
-  } catch (const Error& error) {
-    fail("{}: {}", source, error.what());
-  }
-  const WeightsMismatch mismatch = compare(architecture, tensors);
-  if (!mismatch.empty()) {
-    fail("{}: the weights do not fit model {}\n{}", source, architecture.backbone.variant,
-         mismatch.describe());
-  }
-  return architecture;
+  return require_fitting(tensors, source, infer_detector);
 }
 
 WeightsMismatch compare(const DetectorArchitecture& architecture, const TensorMap& tensors) {

@@ -155,27 +155,12 @@ SegmentorArchitecture infer_segmentor(const TensorMap& tensors) {
   architecture.num_classes = size_from(tensors, classifier, 4, 0, kSegmentor);
   architecture.channels = size_from(tensors, classifier, 4, 1, kSegmentor);
   infer_auxiliary(tensors, architecture);
-  try {
-    validate(architecture);
-  } catch (const UsageError& error) {
-    fail("these are not the weights of {}: {}", kSegmentor, error.what());
-  }
+  validate_inferred(architecture, kSegmentor);
   return architecture;
 }
 
 SegmentorArchitecture require_segmentor(const TensorMap& tensors, const std::string& source) {
-  SegmentorArchitecture architecture;
-  try {
-    architecture = infer_segmentor(tensors);
-  } catch (const Error& error) {
-    fail("{}: {}", source, error.what());
-  }
-  const WeightsMismatch mismatch = compare(architecture, tensors);
-  if (!mismatch.empty()) {
-    fail("{}: the weights do not fit model {}\n{}", source, architecture.backbone.variant,
-         mismatch.describe());
-  }
-  return architecture;
+  return require_fitting(tensors, source, infer_segmentor);
 }
 
 WeightsMismatch compare(const SegmentorArchitecture& architecture, const TensorMap& tensors) {
