@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <iterator>
+#include <sstream>
 
 #include "base/error.h"
 
@@ -84,6 +85,16 @@ std::vector<std::byte> read_file(const std::filesystem::path& path) {
 std::string read_text(const std::filesystem::path& path) {
   const std::vector<std::byte> content = read_file(path);
   return {reinterpret_cast<const char*>(content.data()), content.size()};
+}
+
+std::vector<std::string> read_lines(const std::filesystem::path& path) {
+  std::istringstream text(read_text(path));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(text, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (!line.empty()) lines.push_back(line);
+  }
+  return lines;
 }
 
 void make_folder(const std::filesystem::path& path) {

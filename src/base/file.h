@@ -31,6 +31,8 @@ class MappedFile {
 /// The whole file. "-" reads standard input. Throws Error naming the file.
 std::vector<std::byte> read_file(const std::filesystem::path& path);
 std::string read_text(const std::filesystem::path& path);
+/// The lines of a text that are not empty, without the ends that Windows adds.
+std::vector<std::string> read_lines(const std::filesystem::path& path);
 
 /// Writes a file so that it is there whole or not at all: into a temporary name in the same folder, synced,
 /// then renamed over `path`. Creates missing parent folders. Whatever goes wrong (unwritable folder, full

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "cli/inputs.h"
 #include "cli/measure.h"
 #include "cli/network.h"
 #include "cli/verbs.h"
@@ -89,12 +90,8 @@ Input random_input(const Shape& shape, std::uint64_t seed) {
 
 Input read_input(const std::filesystem::path& path, std::int64_t channels) {
   const Weights file = read_safetensors(path);
-  const Tensor* images = file.tensors.find("input");
-  if (images == nullptr || images->dtype() != DType::f32 || images->shape().size() != 4 ||
-      images->shape()[1] != channels || images->numel() == 0) {
-    fail("{}: expected a tensor 'input' of type F32 and shape [N, {}, H, W]", path.string(), channels);
-  }
-  Input input{.shape = images->shape(), .pixels = images->values<float>(), .expected = {}};
+  const Tensor images = input_tensor(file, path, channels, {DType::f32});
+  Input input{.shape = images.shape(), .pixels = images.values<float>(), .expected = {}};
   if (const Tensor* logits = file.tensors.find("logits"); logits != nullptr) {
     if (logits->dtype() != DType::f32) fail("{}: expected 'logits' of type F32", path.string());
     input.expected = logits->values<float>();

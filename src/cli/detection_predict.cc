@@ -123,7 +123,7 @@ void predict_detection(const DetectionPredict& options) {
                                             options.network.weights.string(), options.card, options.how);
   if (options.network.untrained) spdlog::warn("untrained weights: the boxes mean nothing");
   const ordered_json answers =
-      answer_pictures(pictures, options.ignore_orientation,
+      answer_pictures(pictures, {.apply_orientation = !options.ignore_orientation},
                       [&](const image::Image& picture, const std::filesystem::path& name,
                           ordered_json& answer) { look(options, network, card, picture, name, answer); });
   if (!options.out.empty() && !image::is_image_name(options.out)) {

@@ -2,8 +2,8 @@
 
 #include <memory>
 
-#include "base/error.h"
 #include "cli/detection.h"
+#include "cli/inputs.h"
 #include "cli/network.h"
 #include "cli/segmentation.h"
 #include "cli/task.h"
@@ -12,8 +12,6 @@
 
 namespace spatialmamba::cli {
 namespace {
-
-constexpr const char* kInputName = "input";
 
 struct Options {
   NetworkOptions network;
@@ -24,19 +22,8 @@ struct Options {
   bool json = false;
 };
 
-Tensor read_input(const std::filesystem::path& path, std::int64_t channels) {
-  const Weights file = read_safetensors(path);
-  const Tensor* input = file.tensors.find(kInputName);
-  if (input == nullptr) fail("{}: holds no tensor called '{}'", path.string(), kInputName);
-  const Shape& shape = input->shape();
-  if (shape.size() != 4 || shape[1] != channels || input->numel() == 0) {
-    fail("{}: '{}' has shape {}, expected [N, {}, H, W]", path.string(), kInputName, to_string(shape),
-         channels);
-  }
-  if (input->dtype() != DType::f32 && input->dtype() != DType::f64) {
-    fail("{}: '{}' is of type {}, expected F32 or F64", path.string(), kInputName, name_of(input->dtype()));
-  }
-  return *input;
+Tensor read_input(const Options& options, std::int64_t channels) {
+  return input_tensor(read_safetensors(options.input), options.input, channels, {DType::f32, DType::f64});
 }
 
 void print_report(const Options& options, const TensorMap& tensors) {
@@ -50,7 +37,7 @@ void print_report(const Options& options, const TensorMap& tensors) {
 
 void forward(const Options& options) {
   const Network network = Network::open(options.network);
-  const Tensor input = read_input(options.input, network.architecture().in_channels);
+  const Tensor input = read_input(options, network.architecture().in_channels);
   Weights result;
   result.tensors = network.stages(input, options.all);
   result.metadata["variant"] = network.architecture().variant;
@@ -62,7 +49,7 @@ void forward(const Options& options) {
 template <typename TaskNetwork>
 void forward_maps(const Options& options) {
   const TaskNetwork network = TaskNetwork::open(options.network);
-  const Tensor input = read_input(options.input, network.architecture().backbone.in_channels);
+  const Tensor input = read_input(options, network.architecture().backbone.in_channels);
   Weights result;
   result.tensors = network.maps(input);
   result.metadata["variant"] = network.architecture().backbone.variant;

@@ -4,6 +4,7 @@
 #include <glob.h>
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <set>
 
@@ -81,6 +82,24 @@ std::vector<fs::path> output_names(const std::vector<fs::path>& pictures) {
     names.emplace_back(name);
   }
   return names;
+}
+
+Tensor input_tensor(const Weights& file, const std::filesystem::path& path, std::int64_t channels,
+                    std::initializer_list<DType> types) {
+  constexpr const char* kName = "input";
+  const Tensor* input = file.tensors.find(kName);
+  if (input == nullptr) fail("{}: holds no tensor called '{}'", path.string(), kName);
+  const Shape& shape = input->shape();
+  if (shape.size() != 4 || shape[1] != channels || input->numel() == 0) {
+    fail("{}: '{}' has shape {}, expected [N, {}, H, W]", path.string(), kName, to_string(shape), channels);
+  }
+  if (std::ranges::find(types, input->dtype()) == types.end()) {
+    std::string expected;
+    for (const DType type : types)
+      fmt::format_to(std::back_inserter(expected), "{}{}", expected.empty() ? "" : " or ", name_of(type));
+    fail("{}: '{}' is of type {}, expected {}", path.string(), kName, name_of(input->dtype()), expected);
+  }
+  return *input;
 }
 
 }  // namespace spatialmamba::cli

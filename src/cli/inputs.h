@@ -1,8 +1,11 @@
 #pragma once
 
 #include <filesystem>
+#include <initializer_list>
 #include <string>
 #include <vector>
+
+#include "spatialmamba/weights.h"
 
 namespace spatialmamba::cli {
 
@@ -13,5 +16,10 @@ std::vector<std::filesystem::path> find_pictures(const std::vector<std::string>&
 
 /// A file name for each picture inside one folder: STEM.png, with a number where stems repeat.
 std::vector<std::filesystem::path> output_names(const std::vector<std::filesystem::path>& pictures);
+
+/// The tensor `input` of a .safetensors file: images [N, channels, H, W] of one of the types. Throws Error
+/// naming the file.
+Tensor input_tensor(const Weights& file, const std::filesystem::path& path, std::int64_t channels,
+                    std::initializer_list<DType> types);
 
 }  // namespace spatialmamba::cli

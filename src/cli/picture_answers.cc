@@ -8,7 +8,6 @@
 #include "base/progress.h"
 #include "cli/inputs.h"
 #include "cli/options.h"
-#include "image/codec.h"
 
 namespace spatialmamba::cli {
 namespace {
@@ -16,11 +15,11 @@ namespace {
 using nlohmann::ordered_json;
 
 ordered_json answer_of(const std::filesystem::path& file, const std::filesystem::path& name,
-                       bool ignore_orientation, const Look& look) {
+                       const image::DecodeOptions& decode, const Look& look) {
   ordered_json answer{{"file", file == "-" ? "standard input" : file.string()}};
   image::Image picture;
   try {
-    picture = image::read_image(file, {.apply_orientation = !ignore_orientation});
+    picture = image::read_image(file, decode);
   } catch (const Error& error) {
     answer["error"] = error.what();
     return answer;
@@ -42,11 +41,12 @@ PictureList list_pictures(const std::vector<std::string>& arguments, const std::
   return list;
 }
 
-ordered_json answer_pictures(const PictureList& pictures, bool ignore_orientation, const Look& look) {
+ordered_json answer_pictures(const PictureList& pictures, const image::DecodeOptions& decode,
+                             const Look& look) {
   ProgressBar progress("predict", static_cast<std::int64_t>(pictures.files.size()), "img");
   auto answers = ordered_json::array();
   for (std::size_t i = 0; i < pictures.files.size(); ++i) {
-    answers.push_back(answer_of(pictures.files[i], pictures.names[i], ignore_orientation, look));
+    answers.push_back(answer_of(pictures.files[i], pictures.names[i], decode, look));
     progress.advance(1);
   }
   progress.clear();

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "image/image.h"
+#include "image/codec.h"
 
 namespace spatialmamba::cli {
 
-/// How `predict` of segmentors and detectors goes through pictures.
+/// How `predict` goes through pictures.
 
 struct PictureList {
   std::vector<std::filesystem::path> files;
@@ -26,7 +26,7 @@ using Look = std::function<void(const image::Image& picture, const std::filesyst
 
 /// One answer for each picture: `file`, then `error` where it cannot be read, or else `width`, `height` and
 /// what `look` adds. Shows progress.
-nlohmann::ordered_json answer_pictures(const PictureList& pictures, bool ignore_orientation,
+nlohmann::ordered_json answer_pictures(const PictureList& pictures, const image::DecodeOptions& decode,
                                        const Look& look);
 
 /// Prints the answers: by `print`, or with `json` as `document` with them as its `images`. Throws Error when

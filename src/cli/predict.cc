@@ -1,16 +1,13 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <memory>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "base/progress.h"
 #include "cli/detection.h"
-#include "cli/inputs.h"
 #include "cli/model_card.h"
 #include "cli/network.h"
+#include "cli/picture_answers.h"
 #include "cli/segmentation.h"
 #include "cli/task.h"
 #include "cli/verbs.h"
@@ -20,6 +17,8 @@
 
 namespace spatialmamba::cli {
 namespace {
+
+using nlohmann::ordered_json;
 
 struct Options {
   NetworkOptions network;
@@ -34,145 +33,71 @@ struct Options {
   bool json = false;
 };
 
-struct Guess {
-  std::int64_t index = 0;
-  std::string name;
-  double probability = 0.0;
-};
-
-struct Answer {
-  std::string file;
-  int width = 0;
-  int height = 0;
-  std::vector<Guess> guesses;
-  std::string annotated;  ///< the picture that was drawn, if any
-  std::string error;      ///< not empty: the picture could not be read
-};
-
-std::string display_name(const std::filesystem::path& picture) {
-  return picture == "-" ? "standard input" : picture.string();
-}
-
-std::vector<Guess> guess(const Network& network, const ModelCard& card, const image::Image& picture,
+/// The likeliest classes of a picture.
+ordered_json predictions(const Network& network, const ModelCard& card, const image::Image& picture,
                          std::int64_t top) {
   const image::InputFormat& format = card.transform.format;
   const std::vector<float> input = image::eval_input(picture, card.transform);
   const std::vector<float> logits = network.logits(input, 1, {format.height, format.width});
   metrics::require_finite(logits);
   const std::vector<double> shares = metrics::softmax(logits);
-  std::vector<Guess> guesses;
+  auto list = ordered_json::array();
   for (const std::int64_t index : metrics::top_k(logits, top)) {
     const auto at = static_cast<std::size_t>(index);
-    guesses.push_back({index, card.classes[at], shares[at]});
+    list.push_back({{"class", index}, {"name", card.classes[at]}, {"probability", shares[at]}});
   }
-  return guesses;
+  return list;
 }
 
-/// The file to draw to: `out` itself when it names a picture, else a file in that folder.
-std::filesystem::path drawing_path(const Options& options, const std::filesystem::path& name) {
-  return image::is_image_name(options.out) ? options.out : options.out / name;
-}
-
-std::string draw(const Options& options, const image::Image& picture, const Answer& answer,
-                 const std::filesystem::path& name) {
+/// Draws the answer; returns the file's name.
+std::string draw(const Options& options, const image::Image& picture, const std::filesystem::path& name,
+                 const ordered_json& answer) {
   std::vector<draw::Guess> bars;
-  for (const Guess& guess : answer.guesses) bars.push_back({guess.name, guess.probability});
-  const std::filesystem::path path = drawing_path(options, name);
+  for (const auto& guess : answer["predictions"]) bars.push_back({guess["name"], guess["probability"]});
+  const std::filesystem::path path = image::is_image_name(options.out) ? options.out : options.out / name;
   const std::string note = options.network.untrained ? "untrained weights: these names mean nothing" : "";
-  const std::string title = std::filesystem::path(answer.file).filename().string();
+  const std::string title = std::filesystem::path(answer["file"].get<std::string>()).filename().string();
   image::write_image(path, draw::annotate(picture, bars, title, note));
   return path.string();
 }
 
-nlohmann::ordered_json as_json(const Answer& answer) {
-  nlohmann::ordered_json json{{"file", answer.file}};
-  if (!answer.error.empty()) {
-    json["error"] = answer.error;
-    return json;
-  }
-  json["width"] = answer.width;
-  json["height"] = answer.height;
-  json["predictions"] = nlohmann::ordered_json::array();
-  for (const Guess& guess : answer.guesses) {
-    json["predictions"].push_back(
-        {{"class", guess.index}, {"name", guess.name}, {"probability", guess.probability}});
-  }
-  if (!answer.annotated.empty()) json["annotated"] = answer.annotated;
-  return json;
-}
-
-void print_table(const Answer& answer) {
-  fmt::print("{}\n", answer.file);
-  for (const Guess& guess : answer.guesses) {
-    fmt::print("  {:6.2f} %  {:5}  {}\n", 100.0 * guess.probability, guess.index, guess.name);
-  }
-}
-
-nlohmann::ordered_json report(const Options& options, const Network& network, const ModelCard& card,
-                              const std::vector<Answer>& answers) {
-  auto images = nlohmann::ordered_json::array();
-  for (const Answer& answer : answers) images.push_back(as_json(answer));
-  return {{"weights", options.network.weights.string()},
-          {"untrained", options.network.untrained},
-          {"variant", network.architecture().variant},
-          {"size", {card.transform.format.height, card.transform.format.width}},
-          {"images", images}};
-}
-
-Answer answer(const Options& options, const Network& network, const ModelCard& card,
-              const std::filesystem::path& file, const std::filesystem::path& name) {
-  Answer answer;
-  answer.file = display_name(file);
-  image::Image picture;
+/// What the network says of a picture; draws it where that is asked for.
+void look(const Options& options, const Network& network, const ModelCard& card, const image::Image& picture,
+          const std::filesystem::path& name, ordered_json& answer) {
   try {
-    picture = image::read_image(
-        file, {.channels = card.transform.format.channels, .apply_orientation = !options.ignore_orientation});
+    answer["predictions"] = predictions(network, card, picture, options.top);
   } catch (const Error& error) {
-    answer.error = error.what();
-    return answer;
+    fail("{}: {}", answer["file"].get<std::string>(), error.what());
   }
-  answer.width = picture.width;
-  answer.height = picture.height;
-  try {
-    answer.guesses = guess(network, card, picture, options.top);
-  } catch (const Error& error) {
-    fail("{}: {}", answer.file, error.what());
+  if (!options.out.empty()) answer["annotated"] = draw(options, picture, name, answer);
+}
+
+void print_table(const ordered_json& answer) {
+  fmt::print("{}\n", answer["file"].get<std::string>());
+  for (const auto& guess : answer["predictions"]) {
+    fmt::print("  {:6.2f} %  {:5}  {}\n", 100.0 * guess["probability"].get<double>(),
+               guess["class"].get<int>(), guess["name"].get<std::string>());
   }
-  if (!options.out.empty()) answer.annotated = draw(options, picture, answer, name);
-  return answer;
 }
 
 void predict(const Options& options) {
-  const std::vector<std::filesystem::path> files = find_pictures(options.pictures);
-  const std::vector<std::filesystem::path> names = output_names(files);
-  if (files.size() > 1 && image::is_image_name(options.out)) {
-    fail_usage("--out {}: a folder is needed for {} pictures", options.out.string(), files.size());
-  }
+  const PictureList pictures = list_pictures(options.pictures, options.out);
   const Network network = Network::open(options.network);
   const ModelCard card =
       model_card(network.architecture(), network.metadata(), options.network.weights.string(), options.card);
   if (options.network.untrained) spdlog::warn("untrained weights: the names mean nothing");
-  ProgressBar progress("predict", static_cast<std::int64_t>(files.size()), "img");
-  std::vector<Answer> answers;
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    answers.push_back(answer(options, network, card, files[i], names[i]));
-    progress.advance(1);
-  }
-  progress.clear();
-  if (options.json) print_json(report(options, network, card, answers));
-  std::int64_t broken = 0;
-  std::string last_error;
-  for (const Answer& one : answers) {
-    if (one.error.empty()) {
-      if (!options.json) print_table(one);
-      continue;
-    }
-    last_error = one.error;
-    ++broken;
-    if (answers.size() > 1) spdlog::error("{}", one.error);
-  }
-  if (broken > 0 && answers.size() == 1) fail("{}", last_error);
-  if (broken > 0) fail("{} of {} pictures could not be read", broken, answers.size());
+  const image::InputFormat& format = card.transform.format;
+  const ordered_json answers = answer_pictures(
+      pictures, {.channels = format.channels, .apply_orientation = !options.ignore_orientation},
+      [&](const image::Image& picture, const std::filesystem::path& name, ordered_json& answer) {
+        look(options, network, card, picture, name, answer);
+      });
+  report_answers(answers, options.json,
+                 {{"weights", options.network.weights.string()},
+                  {"untrained", options.network.untrained},
+                  {"variant", network.architecture().variant},
+                  {"size", {format.height, format.width}}},
+                 print_table);
 }
 
 }  // namespace

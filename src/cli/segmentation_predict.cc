@@ -83,7 +83,7 @@ void predict_segmentation(const SegmentationPredict& options) {
                         options.network.weights.string(), options.card, options.how);
   if (options.network.untrained) spdlog::warn("untrained weights: the classes mean nothing");
   const ordered_json answers =
-      answer_pictures(pictures, options.ignore_orientation,
+      answer_pictures(pictures, {.apply_orientation = !options.ignore_orientation},
                       [&](const image::Image& picture, const std::filesystem::path& name,
                           ordered_json& answer) { look(options, network, card, picture, name, answer); });
   report_answers(answers, options.json,

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <memory>
 #include <mutex>
-#include <sstream>
 #include <utility>
 
 #include "base/error.h"
@@ -38,16 +37,6 @@ class Cache {
   std::vector<std::shared_ptr<const std::vector<std::byte>>> kept_;
 };
 
-std::vector<std::string> lines_of(const std::filesystem::path& path) {
-  std::istringstream text(read_text(path));
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(text, line);) {
-    if (line.ends_with('\r')) line.pop_back();
-    if (!line.empty()) lines.push_back(line);
-  }
-  return lines;
-}
-
 }  // namespace
 
 ReadEncoded read_files(std::function<std::string(std::int64_t)> name) {
@@ -78,7 +67,7 @@ std::vector<std::string> numbered_classes(const std::filesystem::path& folder, c
     fail("{}: has the label {}, expected less than {}", source, largest, kMostClasses);
   const std::filesystem::path names = folder / "classes.txt";
   std::vector<std::string> classes = options.classes;
-  if (classes.empty() && std::filesystem::exists(names)) classes = lines_of(names);
+  if (classes.empty() && std::filesystem::exists(names)) classes = read_lines(names);
   if (classes.empty()) {
     for (std::int64_t label = 0; label <= largest; ++label) classes.push_back(std::to_string(label));
   }

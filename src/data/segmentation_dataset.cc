@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <sstream>
 #include <string_view>
 
 #include "base/error.h"
@@ -17,16 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kValidationShare = 10;  // every so many-th picture, where the data set is not divided
-
-std::vector<std::string> lines_of(const fs::path& path) {
-  std::istringstream text(read_text(path));
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(text, line);) {
-    if (line.ends_with('\r')) line.pop_back();
-    if (!line.empty()) lines.push_back(line);
-  }
-  return lines;
-}
 
 std::vector<std::string> names_of(std::span<const LabelClass> classes) {
   std::vector<std::string> names;
@@ -99,7 +88,7 @@ fs::path split_folder(const fs::path& folder, Split split) {
 SegmentationDataset open_ade20k(const fs::path& path, Split split, const SegmentationOptions& options) {
   SegmentationDataset dataset;
   const fs::path list = path / "classes.txt";
-  dataset.classes = fs::exists(list) ? lines_of(list) : names_of(ade20k_classes());
+  dataset.classes = fs::exists(list) ? read_lines(list) : names_of(ade20k_classes());
   const bool zero_counts = options.zero == ZeroLabel::first_class;
   if (zero_counts) dataset.classes.insert(dataset.classes.begin(), "background");
   dataset.class_of = shifted_values(dataset.classes.size(), zero_counts ? 0 : 1);
@@ -133,7 +122,7 @@ SegmentationDataset open_cityscapes(const fs::path& path, Split split) {
 void keep_listed(SegmentationDataset& dataset, const fs::path& list,
                  const std::map<std::string, fs::path>& pictures,
                  const std::map<std::string, fs::path>& masks) {
-  for (const std::string& line : lines_of(list)) {
+  for (const std::string& line : read_lines(list)) {
     const std::string stem = fs::path(line).replace_extension().string();
     const auto picture = pictures.find(stem);
     const auto mask = masks.find(stem);
@@ -175,7 +164,7 @@ SegmentationDataset open_own(const fs::path& path, Split split) {
   SegmentationDataset dataset;
   const fs::path list = path / "classes.txt";
   if (!fs::exists(list)) fail("{}: missing; it names the classes of the masks, one per line", list.string());
-  dataset.classes = lines_of(list);
+  dataset.classes = read_lines(list);
   dataset.class_of = shifted_values(dataset.classes.size(), 0);
   const fs::path listed = path / (split == Split::train ? "train.txt" : "val.txt");
   const fs::path pictures = split_folder(path / "images", split);
