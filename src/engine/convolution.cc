@@ -1,7 +1,5 @@
 #include "engine/convolution.h"
 
-#include <span>
-
 namespace spatialmamba::engine {
 
 using kernels::GemmActivation;
@@ -22,10 +20,10 @@ void convolve_patches(const Executor& run, std::string_view part, const PackedLi
 }
 
 void convolve(const Executor& run, std::string_view name, const SlicedConvolution& convolution,
-              const SlicedPart& part, const Map& map, GemmActivation activation, float* out) {
+              const Map& map, GemmActivation activation, float* out) {
   const MapShape& shape = map.shape;
   const ConvInput input{map.data, shape.images, shape.height, shape.width, shape.channels, 1};
-  const std::span slices = std::span(convolution.slices).subspan(3 * part.index, 3);
+  const auto& slices = convolution.slices;
   const PackedLinear& any = slices.front();
   const std::int64_t outputs = any.outputs();
   const TaskGrid tasks = run.grid(shape.tokens(), any);
@@ -36,8 +34,8 @@ void convolve(const Executor& run, std::string_view name, const SlicedConvolutio
                              const PackedRows packed = memory.take_packed(any, task.count());
                              for (std::int64_t ky = 0; ky < 3; ++ky) {
                                const PackedLinear& slice = slices[static_cast<std::size_t>(ky)];
-                               const bool begins = part.index == 0 && ky == 0;
-                               const bool ends = part.index + 1 == part.count && ky == 2;
+                               const bool begins = ky == 0;
+                               const bool ends = ky == 2;
                                pack_patch_rows(slice, input, ky, task.rows, packed);
                                slice.multiply(packed, task.columns(slice),
                                               at_rows({.data = out,

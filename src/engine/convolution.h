@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstddef>
 #include <string_view>
 
 #include "engine/executor.h"
@@ -14,15 +13,8 @@ namespace spatialmamba::engine {
 void convolve_patches(const Executor& run, std::string_view part, const PackedLinear& layer,
                       const ConvInput& input, const kernels::LinearOutput& output);
 
-/// A map's place among those that a SlicedConvolution reads.
-struct SlicedPart {
-  std::size_t index = 0;
-  std::size_t count = 1;
-};
-
-/// Adds what the convolution makes of one of its maps to out (N, H, W, outputs), which the first map's part
-/// overwrites; the activation stands behind the last.
+/// out (N, H, W, outputs) of a map (N, H, W, C).
 void convolve(const Executor& run, std::string_view name, const SlicedConvolution& convolution,
-              const SlicedPart& part, const Map& map, kernels::GemmActivation activation, float* out);
+              const Map& map, kernels::GemmActivation activation, float* out);
 
 }  // namespace spatialmamba::engine

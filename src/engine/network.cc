@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <numbers>
+#include <span>
 
 #include "base/error.h"
 #include "engine/parameters.h"
@@ -15,6 +16,8 @@
 
 namespace spatialmamba::engine {
 namespace {
+
+using kernels::RowRange;
 
 AlignedVector<float> aligned(const std::vector<float>& values) {
   return {values.begin(), values.end()};
@@ -30,20 +33,36 @@ class Packer {
   /// mmsegmentation's ConvModule of size 1.
   PackedLinear conv_bn(const std::string& name) const { return linear(name + ".conv", name + ".bn"); }
 
-  /// Its 3x3 one, of maps of so many channels.
-  SlicedConvolution sliced_bn(const std::string& name, const std::vector<std::int64_t>& channels) const {
-    return sliced(read_affine(parameters_, name + ".conv", name + ".bn"), channels);
+  /// Its 3x3 one.
+  SlicedConvolution sliced_bn(const std::string& name) const {
+    return sliced(read_affine(parameters_, name + ".conv", name + ".bn"),
+                  {0, parameters_.size(name + ".conv.weight", 1)});
   }
-  SlicedConvolution sliced(const Affine& affine, const std::vector<std::int64_t>& channels) const {
+  SlicedConvolution sliced(const Affine& affine, RowRange inputs) const {
     SlicedConvolution convolution;
-    std::int64_t first = 0;
-    for (const std::int64_t c : channels) {
-      for (std::int64_t ky = 0; ky < 3; ++ky) {
-        Affine slice = kernel_row(affine, ky, {first, first + c});
-        if (!convolution.slices.empty()) std::ranges::fill(slice.bias, 0.0F);
-        convolution.slices.push_back(pack(slice));
-      }
-      first += c;
+    for (std::size_t ky = 0; ky < convolution.slices.size(); ++ky) {
+      Affine slice = kernel_row(affine, static_cast<std::int64_t>(ky), inputs);
+      if (ky > 0) std::ranges::fill(slice.bias, 0.0F);
+      convolution.slices[ky] = pack(slice);
+    }
+    return convolution;
+  }
+  UpsampledConvolution upsampled(const Affine& affine, RowRange inputs) const {
+    UpsampledConvolution convolution;
+    const auto outputs = std::ssize(affine.bias);
+    for (std::int64_t o = 0; o < outputs; o += kTapChannels) {
+      const RowRange block{o, std::min(o + kTapChannels, outputs)};
+      convolution.blocks.push_back(pack(kernel_taps(affine, block, inputs)));
+    }
+    return convolution;
+  }
+  /// The same, of a map and of enlarged ones of `channels` channels each.
+  JoiningConvolution joining_bn(const std::string& name, std::int64_t channels, std::int64_t others) const {
+    const Affine affine = read_affine(parameters_, name + ".conv", name + ".bn");
+    std::int64_t begin = parameters_.size(name + ".conv.weight", 1) - others * channels;
+    JoiningConvolution convolution{.first = sliced(affine, {0, begin}), .others = {}};
+    for (std::int64_t i = 0; i < others; ++i, begin += channels) {
+      convolution.others.push_back(upsampled(affine, {begin, begin + channels}));
     }
     return convolution;
   }
@@ -54,24 +73,22 @@ class Packer {
     const std::int64_t channels = architecture.channels;
     UperHead head;
     head.pools = architecture.pools;
-    std::vector<std::int64_t> parts = {dims.back()};
     for (std::size_t i = 0; i < head.pools.size(); ++i) {
       head.pooled.push_back(conv_bn(fmt::format("{}.psp_modules.{}.1", name, i)));
-      parts.push_back(channels);
     }
-    head.bottleneck = sliced_bn(name + ".bottleneck", parts);
+    head.bottleneck = joining_bn(name + ".bottleneck", channels, std::ssize(head.pools));
     for (std::size_t i = 0; i + 1 < dims.size(); ++i) {
       head.laterals.push_back(conv_bn(fmt::format("{}.lateral_convs.{}", name, i)));
-      head.fpn.push_back(sliced_bn(fmt::format("{}.fpn_convs.{}", name, i), {channels}));
+      head.fpn.push_back(sliced_bn(fmt::format("{}.fpn_convs.{}", name, i)));
     }
-    head.fuse = sliced_bn(name + ".fpn_bottleneck", std::vector<std::int64_t>(dims.size(), channels));
+    head.fuse = joining_bn(name + ".fpn_bottleneck", channels, std::ssize(dims) - 1);
     head.classifier = linear(name + ".conv_seg");
     return head;
   }
 
   /// A 3x3 convolution with bias of one map.
   SlicedConvolution conv(const std::string& name) const {
-    return sliced(read_affine(parameters_, name), {parameters_.size(name + ".weight", 1)});
+    return sliced(read_affine(parameters_, name), {0, parameters_.size(name + ".weight", 1)});
   }
 
   MaskRcnn mask_rcnn(const DetectorArchitecture& architecture) const {
@@ -267,14 +284,19 @@ std::int64_t bytes_of(const Block& b) {
   return bytes_of(b.cpe1) + bytes_of(b.mixing) + bytes_of(b.cpe2) + b.fc1.bytes() + b.fc2.bytes();
 }
 
-std::int64_t bytes_of(const std::vector<PackedLinear>& layers) {
+std::int64_t bytes_of(std::span<const PackedLinear> layers) {
   std::int64_t total = 0;
   for (const PackedLinear& layer : layers) total += layer.bytes();
   return total;
 }
+std::int64_t bytes_of(const JoiningConvolution& convolution) {
+  std::int64_t total = bytes_of(convolution.first.slices);
+  for (const UpsampledConvolution& other : convolution.others) total += bytes_of(other.blocks);
+  return total;
+}
 std::int64_t bytes_of(const UperHead& head) {
-  std::int64_t total = bytes_of(head.pooled) + bytes_of(head.bottleneck.slices) + bytes_of(head.laterals) +
-                       bytes_of(head.fuse.slices) + head.classifier.bytes();
+  std::int64_t total = bytes_of(head.pooled) + bytes_of(head.bottleneck) + bytes_of(head.laterals) +
+                       bytes_of(head.fuse) + head.classifier.bytes();
   for (const SlicedConvolution& convolution : head.fpn) total += bytes_of(convolution.slices);
   return total;
 }

@@ -53,22 +53,33 @@ struct Downsampling {
   PackedLinear reduce;    ///< [next, 8d], BatchNorm folded in
 };
 
-/// A dense 3x3 convolution of several maps side by side, each map and each row of the kernel as a linear
-/// layer of its own whose products are added up: the maps need not be joined, and the packed patches stay in
-/// a cache.
+/// A dense 3x3 convolution, each row of the kernel as a linear layer of its own whose products are added up:
+/// the packed patches stay in a cache.
 struct SlicedConvolution {
-  std::vector<PackedLinear>
-      slices;  ///< [map][row of the kernel], inputs [3][C of the map]; bias in the first
+  std::array<PackedLinear, 3> slices;  ///< [row of the kernel], inputs [3][C]; bias in the first
+};
+
+/// A dense 3x3 convolution of a map that is enlarged before: channels are mixed first, see
+/// kernels/upsampled_taps.h.
+struct UpsampledConvolution {
+  std::vector<PackedLinear> blocks;  ///< of kTapChannels outputs each: [3][3][outputs of the block]
+};
+inline constexpr std::int64_t kTapChannels = 32;
+
+/// A dense 3x3 convolution of several maps side by side, all but the first enlarged.
+struct JoiningConvolution {
+  SlicedConvolution first;
+  std::vector<UpsampledConvolution> others;
 };
 
 /// UPerNet's decode head, BatchNorms folded in.
 struct UperHead {
   std::vector<std::int64_t> pools;     ///< sides of the pooled maps
   std::vector<PackedLinear> pooled;    ///< [C, d of the last stage] each
-  SlicedConvolution bottleneck;        ///< of the last stage's map and the pooled ones
+  JoiningConvolution bottleneck;       ///< of the last stage's map and the pooled ones
   std::vector<PackedLinear> laterals;  ///< [C, d] of every stage but the last
   std::vector<SlicedConvolution> fpn;  ///< of every level but the last
-  SlicedConvolution fuse;              ///< of all levels
+  JoiningConvolution fuse;             ///< of all levels
   PackedLinear classifier;             ///< [classes, C]
 };
 

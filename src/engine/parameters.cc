@@ -148,6 +148,22 @@ Affine kernel_row(const Affine& affine, std::int64_t ky, kernels::RowRange input
   return row;
 }
 
+Affine kernel_taps(const Affine& affine, kernels::RowRange outputs, kernels::RowRange inputs) {
+  constexpr std::int64_t kTaps = 9;
+  const std::int64_t all = std::ssize(affine.weights) / std::ssize(affine.bias) / kTaps;
+  const std::int64_t count = outputs.end - outputs.begin;
+  Affine taps{.weights = {}, .bias = std::vector<float>(static_cast<std::size_t>(kTaps * count))};
+  taps.weights.reserve(static_cast<std::size_t>(kTaps * count * (inputs.end - inputs.begin)));
+  for (std::int64_t tap = 0; tap < kTaps; ++tap) {
+    for (std::int64_t o = outputs.begin; o < outputs.end; ++o) {
+      for (std::int64_t i = inputs.begin; i < inputs.end; ++i) {
+        taps.weights.push_back(affine.weights[static_cast<std::size_t>((o * all + i) * kTaps + tap)]);
+      }
+    }
+  }
+  return taps;
+}
+
 Affine bins_first(const Affine& affine, std::int64_t bins) {
   const auto outputs = std::ssize(affine.bias);
   const std::int64_t inputs = std::ssize(affine.weights) / outputs;

@@ -60,6 +60,10 @@ Affine channels_last(const Affine& affine, const ConvSizes& sizes);
 /// as [O][3][I]; the bias comes along.
 Affine kernel_row(const Affine& affine, std::int64_t ky, kernels::RowRange inputs);
 
+/// Those outputs of a 3x3 convolution [O, I, 3, 3] tap by tap, for some of the inputs alone, as
+/// [3][3][outputs][inputs]; without bias.
+Affine kernel_taps(const Affine& affine, kernels::RowRange outputs, kernels::RowRange inputs);
+
 /// A linear layer that reads [C][bins] as one that reads [bins][C].
 Affine bins_first(const Affine& affine, std::int64_t bins);
 

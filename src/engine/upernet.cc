@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 
 #include "engine/convolution.h"
+#include "engine/upsampled.h"
 #include "kernels/normalise_rows.h"
 #include "kernels/resize_map.h"
 
@@ -11,6 +13,9 @@ namespace spatialmamba::engine {
 namespace {
 
 using kernels::GemmActivation;
+using Inputs = std::array<UpsampledInput, kMostUpsampled>;
+
+constexpr std::int64_t kLine = 16;  // floats of a cache line
 
 MapShape with_channels(MapShape shape, std::int64_t channels) {
   shape.channels = channels;
@@ -90,23 +95,30 @@ class Decoder {
     const Map& top = features_.back();
     const MapShape wide = levels_shape(features_.size() - 1);
     float* out = take(wide.size());
-    const std::size_t parts = 1 + head_.pools.size();
-    convolve("bottleneck", head_.bottleneck, 0, parts, top, out);
+    begin_sum("bottleneck", head_.bottleneck, top, out);
     float* const mark = memory_;  // what follows is needed here alone
-    for (std::size_t i = 0; i < head_.pools.size(); ++i) {
-      const std::int64_t side = head_.pools[i];
-      const MapShape small{top.shape.images, side, side, channels_};
-      float* pooled = take(small.tokens() * top.shape.channels);
-      float* convolved = take(small.size());
-      float* resized = take(wide.size());
-      run_.step("psp_modules.pool", "pool", 0.0, top.shape.size(), [&] { pool(top, side, pooled); });
-      run_.linear("psp_modules", head_.pooled[i], small.tokens(), pooled,
-                  {.data = convolved, .stride = channels_, .activation = GemmActivation::relu});
-      resize("psp_modules.resize", {small, convolved}, wide, resized, false);
-      convolve("bottleneck", head_.bottleneck, i + 1, parts, {wide, resized}, out);
+    for (std::size_t first = 0; first < head_.pools.size(); first += kMostUpsampled) {
+      const std::size_t count = std::min(head_.pools.size() - first, kMostUpsampled);
+      Inputs inputs;
+      for (std::size_t i = first; i < first + count; ++i) {
+        inputs[i - first] = {&head_.bottleneck.others[i], pooled(i)};
+      }
+      add("bottleneck", std::span(inputs).first(count), wide, first + count == head_.pools.size(), out);
+      memory_ = mark;
     }
-    memory_ = mark;
     return out;
+  }
+
+  Map pooled(std::size_t i) {
+    const Map& top = features_.back();
+    const std::int64_t side = head_.pools[i];
+    const MapShape small{top.shape.images, side, side, channels_};
+    float* means = take(small.tokens() * top.shape.channels);
+    float* out = take(small.size());
+    run_.step("psp_modules.pool", "pool", 0.0, top.shape.size(), [&] { pool(top, side, means); });
+    run_.linear("psp_modules", head_.pooled[i], small.tokens(), means,
+                {.data = out, .stride = channels_, .activation = GemmActivation::relu});
+    return {small, out};
   }
 
   void top_down() {
@@ -116,29 +128,41 @@ class Decoder {
   }
 
   /// Every level convolved, brought to the size of the first and added to what the last convolution makes of
-  /// them.
+  /// them. The first level's memory, which nothing reads any more, takes the result.
   float* fuse() {
     const MapShape first = levels_shape(0);
-    float* out = take(first.size());
-    float* resized = take(first.size());
-    float* own = features_.size() > 1 ? take(levels_shape(1).size()) : nullptr;
-    for (std::size_t i = 0; i < features_.size(); ++i) {
-      const Map level{levels_shape(i), levels_[i]};
-      Map convolved = level;
-      if (i < head_.fpn.size()) {
-        float* target = i == 0 ? resized : own;
-        convolve("fpn_convs", head_.fpn[i], 0, 1, level, target);
-        convolved.data = target;
-      }
-      if (i > 0) resize("fused", convolved, first, resized, false);
-      convolve("fpn_bottleneck", head_.fuse, i, features_.size(), {first, resized}, out);
-    }
+    const std::size_t others = features_.size() - 1;
+    float* out = others == 0 ? take(first.size()) : levels_[0];
+    float* const mark = memory_;
+    begin_sum("fpn_bottleneck", head_.fuse, convolved_level(0), out);
+    memory_ = mark;
+    Inputs inputs;
+    for (std::size_t i = 1; i <= others; ++i) inputs[i - 1] = {&head_.fuse.others[i - 1], convolved_level(i)};
+    add("fpn_bottleneck", std::span(inputs).first(others), first, true, out);
+    memory_ = mark;
     return out;
   }
 
-  void convolve(std::string_view name, const SlicedConvolution& convolution, std::size_t index,
-                std::size_t count, const Map& map, float* out) const {
-    engine::convolve(run_, name, convolution, {index, count}, map, GemmActivation::relu, out);
+  /// Convolved, unless it is the last.
+  Map convolved_level(std::size_t i) {
+    const Map level{levels_shape(i), levels_[i]};
+    if (i == head_.fpn.size()) return level;
+    float* out = take(level.shape.size());
+    convolve(run_, "fpn_convs", head_.fpn[i], level, GemmActivation::relu, out);
+    return {level.shape, out};
+  }
+
+  /// The first map's part of a sum that add() ends.
+  void begin_sum(std::string_view name, const JoiningConvolution& convolution, const Map& map, float* out) {
+    const bool whole = convolution.others.empty();
+    convolve(run_, name, convolution.first, map, whole ? GemmActivation::relu : GemmActivation::none, out);
+  }
+  void add(std::string_view name, std::span<const UpsampledInput> inputs, const MapShape& shape, bool relu,
+           float* out) {
+    if (inputs.empty()) return;
+    float* const mark = memory_;
+    convolve_upsampled(run_, name, inputs, shape, relu, take(upsampled_memory(inputs)), out);
+    memory_ = mark;
   }
 
   void resize(std::string_view part, const Map& map, const MapShape& to, float* out, bool add) const {
@@ -156,8 +180,6 @@ class Decoder {
     });
   }
 
-  static constexpr std::int64_t kLine = 16;  // floats of a cache line
-
   const UperHead& head_;
   const Features& features_;
   std::int64_t channels_;
@@ -171,19 +193,29 @@ class Decoder {
 
 std::int64_t decode_memory(const UperHead& head, const Features& features) {
   const std::int64_t channels = head.classifier.inputs();
-  std::int64_t levels = 0;
-  for (const Map& feature : features) levels += feature.shape.tokens() * channels;
   const MapShape& first = features[0].shape;
   const MapShape& top = features.back().shape;
+  constexpr std::int64_t kSlack = 4 * kMaxStages * kLine;  // for rounding up, piece by piece
+  std::int64_t levels = 0;
+  for (const Map& feature : features) levels += feature.shape.tokens() * channels;
   std::int64_t pooled = 0;
-  for (const std::int64_t side : head.pools) {
-    pooled += top.images * side * side * (top.channels + channels) + top.tokens() * channels;
+  Inputs inputs;
+  for (std::size_t i = 0; i < head.pools.size(); ++i) {
+    const MapShape small{top.images, head.pools[i], head.pools[i], channels};
+    inputs.front() = {&head.bottleneck.others[i], {small, nullptr}};
+    pooled +=
+        small.tokens() * (top.channels + channels) + upsampled_memory(std::span(inputs).first(1)) + kSlack;
   }
-  const std::int64_t second = features.size() > 1 ? features[1].shape.tokens() * channels : 0;
+  std::int64_t others = 0;
+  for (std::size_t i = 1; i < features.size(); ++i) {
+    const MapShape shape = with_channels(features[i].shape, channels);
+    inputs.front() = {&head.fuse.others[i - 1], {shape, nullptr}};
+    others += shape.size() + upsampled_memory(std::span(inputs).first(1));
+  }
+  const std::int64_t single = features.size() == 1 ? first.tokens() * channels : 0;
   const std::int64_t fused =
-      2 * first.tokens() * channels + second + first.tokens() * head.classifier.outputs();
-  constexpr std::int64_t kSlack = 1024;  // for rounding up, piece by piece
-  return levels + std::max(pooled, fused) + kSlack;
+      std::max({first.tokens() * channels, others, first.tokens() * head.classifier.outputs()});
+  return levels + std::max(pooled, single + fused) + kSlack;
 }
 
 Map decode(const UperHead& head, const Features& features, float* memory, const Executor& run,

@@ -9,29 +9,6 @@
 #include "kernels/dispatch.h"
 #include "kernels/vector_math-inl.h"
 
-#ifndef SPATIALMAMBA_KERNELS_RESIZE_MAP_SHARED
-#define SPATIALMAMBA_KERNELS_RESIZE_MAP_SHARED
-namespace spatialmamba::kernels {
-namespace {
-
-/// Two neighbours of a source line and the share of the second.
-struct Neighbours {
-  std::int64_t first;
-  std::int64_t second;
-  float share;
-};
-
-inline Neighbours neighbours_of(std::int64_t i, std::int64_t size, std::int64_t out_size) {
-  const float scale = static_cast<float>(size) / static_cast<float>(out_size);
-  const float at = std::max((static_cast<float>(i) + 0.5F) * scale - 0.5F, 0.0F);
-  const auto first = std::min(static_cast<std::int64_t>(at), size - 1);
-  return {first, std::min(first + 1, size - 1), at - static_cast<float>(first)};
-}
-
-}  // namespace
-}  // namespace spatialmamba::kernels
-#endif
-
 HWY_BEFORE_NAMESPACE();
 namespace spatialmamba::kernels::HWY_NAMESPACE {
 namespace {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "kernels/isa.h"
@@ -14,9 +15,24 @@ struct MapView {
   std::int64_t channels;
 };
 
-/// Row `row` of the map resized to out_height x out_width, bilinear, by PyTorch's rule without aligned
-/// corners: pixel i of n lies at max((i + 1/2) · size / n - 1/2, 0) of the source. Written to out [out_width,
-/// C], or (add) added to it. One thread.
+/// Two neighbours of a source line and the share of the second.
+struct Neighbours {
+  std::int64_t first;
+  std::int64_t second;
+  float share;
+};
+
+/// Where line i of out_size lies between the `size` lines of the source, by PyTorch's rule without aligned
+/// corners: at max((i + 1/2) · size / out_size - 1/2, 0).
+inline Neighbours neighbours_of(std::int64_t i, std::int64_t size, std::int64_t out_size) {
+  const float scale = static_cast<float>(size) / static_cast<float>(out_size);
+  const float at = std::max((static_cast<float>(i) + 0.5F) * scale - 0.5F, 0.0F);
+  const auto first = std::min(static_cast<std::int64_t>(at), size - 1);
+  return {first, std::min(first + 1, size - 1), at - static_cast<float>(first)};
+}
+
+/// Row `row` of the map resized to out_height x out_width, bilinear by neighbours_of(). Written to out
+/// [out_width, C], or (add) added to it. One thread.
 void resize_map_row(const MapView& map, std::int64_t out_height, std::int64_t out_width, std::int64_t row,
                     bool add, float* out, Isa isa);
 
