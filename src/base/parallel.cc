@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -17,8 +18,11 @@
 namespace spatialmamba {
 namespace {
 
-// A few hundred microseconds.
-constexpr int kAwakeRounds = 20000;
+/// How long a waiting thread stays awake. Time, not rounds: the length of a pause differs tenfold between
+/// processors, and a thousandfold under an emulator.
+constexpr std::chrono::microseconds kAwake{200};
+/// Between two looks at the clock, which takes longer than a look at what is awaited.
+constexpr int kRoundsPerLook = 16;
 
 /// Leaves the core to its other hardware thread for a moment.
 void pause() {
@@ -78,10 +82,13 @@ struct ThreadPool::State {
   /// and waking a sleeper takes longer than most of them.
   template <typename Ready>
   void wait(std::condition_variable& signal, const Ready& ready) {
-    for (int i = 0; i < kAwakeRounds; ++i) {
-      if (ready()) return;
-      pause();
-    }
+    const auto asleep = std::chrono::steady_clock::now() + kAwake;
+    do {
+      for (int i = 0; i < kRoundsPerLook; ++i) {
+        if (ready()) return;
+        pause();
+      }
+    } while (std::chrono::steady_clock::now() < asleep);
     std::unique_lock lock(mutex);
     signal.wait(lock, ready);
   }
