@@ -113,7 +113,7 @@ struct TarReader::LongFields {
 
 std::optional<TarReader::Header> TarReader::read_header() {
   const std::uint64_t left = source_.bytes.size() - position_;
-  if (left == 0) return std::nullopt;
+  if (left == 0) fail("ends without an archive's end mark, as if it were cut off");
   if (left < kBlock) fail("ends within a tar header");
   const auto block = source_.bytes.subspan(position_, kBlock);
   if (is_zero(block)) return std::nullopt;

@@ -19,8 +19,8 @@ class TarReader {
     std::uint64_t offset = 0;  ///< of its content
     std::uint64_t bytes = 0;
   };
-  /// The next regular file; nothing at the archive's end, be it marked or not. Throws Error (without a file
-  /// name) for a damaged header and for a member that is cut off: what follows cannot be found then.
+  /// The next regular file; nothing at the end mark. Throws Error (without a file name) for a damaged header,
+  /// for a member that is cut off and where the bytes end before the mark: what follows cannot be found then.
   std::optional<Member> next();
 
  private:

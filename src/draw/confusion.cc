@@ -101,14 +101,15 @@ image::Image draw_confusion(const metrics::ConfusionMatrix& matrix, const std::v
   const std::int64_t classes = matrix.classes();
   if (std::ssize(names) != classes) fail("{} class names for {} classes", names.size(), classes);
   const Layout layout = lay_out(classes, names);
-  Canvas canvas(static_cast<int>(layout.left + layout.side + 20 + kScaleWidth),
-                static_cast<int>(layout.top + layout.side + kMargin));
+  const TextStyle small{.size = 12.5, .color = kMuted};
+  const std::string facts = fmt::format("top-1 {:.2f} % of {} images; colour: share of the true class",
+                                        100.0 * matrix.accuracy().value_or(0.0), matrix.total());
+  const double width =
+      std::max(layout.left + layout.side + 20 + kScaleWidth, text_width(facts, small) + 2 * kMargin);
+  Canvas canvas(static_cast<int>(width), static_cast<int>(layout.top + layout.side + kMargin));
   const TextStyle heading{.size = 18, .bold = true};
   canvas.text({kMargin, 34}, shortened(title, heading, canvas.width() - 2 * kMargin), heading);
-  canvas.text({kMargin, 56},
-              fmt::format("top-1 {:.2f} % of {} images; colour: share of the true class",
-                          100.0 * matrix.accuracy().value_or(0.0), matrix.total()),
-              {.size = 12.5, .color = kMuted});
+  canvas.text({kMargin, 56}, facts, small);
   const TextStyle axis{.size = 13, .color = kMuted, .align = Align::centre};
   canvas.text({layout.left + layout.side / 2, kHeader + 18}, "predicted", axis);
   canvas.text_upwards({kMargin + 12, layout.top + layout.side / 2}, "true", axis);

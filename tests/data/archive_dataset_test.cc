@@ -145,7 +145,7 @@ std::string shard(int first, int count) {
 
 void write_shards(const std::filesystem::path& folder) {
   write_quickly(folder / "train-0.tar", shard(0, 20) + tar_end());
-  write_quickly(folder / "train-1.tar", shard(20, 13));  // without an end mark
+  write_quickly(folder / "train-1.tar", shard(20, 13) + tar_end());
   write_quickly(folder / "val-0.tar", shard(0, 3) + tar_end());
 }
 
@@ -191,6 +191,20 @@ TEST(Shards, DamageIsCountedAndCostsWhatFollowsInItsShard) {
   DatasetOptions strict;
   strict.strict = true;
   EXPECT_THROW(open_dataset(folder.path(), Split::train, strict), Error);
+}
+
+/// A copy that broke off between two members looks whole but for the missing mark.
+TEST(Shards, AnArchiveThatIsCutOffIsNamed) {
+  const std::string tar = shard(0, 20);
+  for (const std::size_t cut : {tar.size(), tar.size() - 100, tar.size() / 2 + 1}) {
+    const TemporaryFolder folder;
+    write_shards(folder.path());
+    write_quickly(folder.path() / "train-0.tar", tar.substr(0, cut));
+    const Dataset dataset = open_dataset(folder.path(), Split::train);
+    EXPECT_LE(dataset.size(), 20 + 13);
+    EXPECT_GT(dataset.size(), 13);
+    EXPECT_THAT(dataset.problems, ElementsAre(HasSubstr("train-0.tar"))) << cut;
+  }
 }
 
 TEST(Shards, AnEpochThroughTheLoaderIsExact) {

@@ -151,6 +151,15 @@ TEST(Confusion, ColoursTheDiagonalOfAPerfectResult) {
   EXPECT_THROW(draw_confusion(matrix, {"a"}, "t"), Error);
 }
 
+TEST(Confusion, FewClassesLeaveRoomForTheHeading) {
+  const auto width = [](std::int64_t images) {
+    metrics::ConfusionMatrix matrix(2);
+    matrix.set_counts(std::vector<std::int64_t>{images, 0, 0, images});
+    return draw_confusion(matrix, {"a", "b"}, "t").width;
+  };
+  EXPECT_GT(width(1'000'000), width(1)) << "more digits need more room";
+}
+
 TEST(Confusion, DrawsAThousandClassesAndNone) {
   metrics::ConfusionMatrix large(1000);
   large.add(3, 999);
