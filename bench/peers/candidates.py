@@ -14,6 +14,12 @@ class Recipe:
     graph: str = ""  # the ONNX export: its fusion
     single_images: bool = False  # the export is for batch 1
 
+    def takes_part(self, task: str) -> bool:
+        """Graphs are made of classifiers and segmentors, streams and the other network concern classifiers alone."""
+        if task == "detection":
+            return not self.graph and "compile_mode" not in self.options
+        return task == "classification" or not (self.single_images or self.network == CONVNEXT)
+
 
 EAGER: dict[str, tuple[str, dict[str, Any]]] = {
     "torch-reference": ("layout of the official code, scan in C++", {"layout": "reference"}),

@@ -5,12 +5,13 @@ import numpy as np
 import openvino
 from safetensors.numpy import load_file
 
+from agreement import ANSWERS
 from files import Files
 
 TYPES = {"fp32": "f32", "bf16": "bf16"}
 
 
-def load(files: Files, threads: int, precision: str, streams: bool = False) -> Callable[[], np.ndarray]:
+def load(files: Files, threads: int, precision: str, streams: bool = False) -> Callable[[], dict[str, np.ndarray]]:
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": threads if streams else 1,
@@ -19,7 +20,8 @@ def load(files: Files, threads: int, precision: str, streams: bool = False) -> C
     }
     model = openvino.Core().compile_model(files.graph, "CPU", settings)
     image = load_file(files.input)["input"]
-    return by_streams(model, image) if streams else at_once(model, image)
+    step = by_streams(model, image) if streams else at_once(model, image)
+    return lambda: {ANSWERS[files.task][0]: step()}
 
 
 def at_once(model: openvino.CompiledModel, image: np.ndarray) -> Callable[[], np.ndarray]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+import networks
 from extension import build
 from files import Files
 
@@ -18,9 +19,9 @@ def load(
     fusion: str = "merged",
     packed: bool = False,
     compile_mode: str = "",
-) -> Callable[[], np.ndarray]:
+) -> Callable[[], dict[str, np.ndarray]]:
     torch.set_num_threads(threads)
-    image = load_file(files.input)["input"]
+    image = networks.input_of(files.input)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     if layout == "reference":
         model = reference(files, dtype)
@@ -31,27 +32,28 @@ def load(
         model = compiled(model, compile_mode)
     autocast = torch.autocast("cpu", torch.bfloat16) if precision == "amp" else nullcontext()
 
-    def step() -> np.ndarray:
+    def step() -> dict[str, np.ndarray]:
         with torch.inference_mode(), autocast:
-            return model(image).float().numpy()
+            return networks.named(files.task, model(image))
 
     return step
 
 
 def reference(files: Files, dtype: torch.dtype) -> torch.nn.Module:
-    from model import VARIANTS, SpatialMamba
-
-    model = SpatialMamba(*VARIANTS[files.variant]).eval()
-    model.load_state_dict(load_file(files.weights))
-    return model.to(dtype)
+    return networks.reference(files.task, files.variant, files.weights).to(dtype)
 
 
 def channels_last(files: Files, fusion: str, packed: bool, dtype: torch.dtype) -> torch.nn.Module:
     from channels_last import ChannelsLast, Choices
 
     build("spatialmamba_peer_channels_last", "channels_last_ops.cpp", is_python_module=False)
-    scan = torch.ops.spatialmamba_peer.scan
-    return ChannelsLast(load_file(files.weights), Choices(scan, fusion, packed, dtype)).eval()
+    choices = Choices(torch.ops.spatialmamba_peer.scan, fusion, packed, dtype)
+    if files.task == "classification":
+        return ChannelsLast(load_file(files.weights), choices).eval()
+    from tuned import tune
+
+    with torch.inference_mode():
+        return tune(networks.reference(files.task, files.variant, files.weights), choices)
 
 
 def compiled(model: torch.nn.Module, mode: str) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -6,6 +6,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -13,6 +14,7 @@
 #include "cli/measure.h"
 #include "cli/network.h"
 #include "cli/verbs.h"
+#include "cli/whole_answer.h"
 #include "model/initialise.h"
 #include "spatialmamba/detector.h"
 #include "spatialmamba/engine.h"
@@ -28,10 +30,12 @@ struct Options {
   std::vector<std::int64_t> batches;
   std::vector<int> thread_counts;
   std::filesystem::path input;
+  std::filesystem::path answer;
   double seconds = 3.0;
   int runs = 10;
   bool layers = false;
   bool check = false;
+  bool end_to_end = false;
   bool interactive = false;
   bool json = false;
 };
@@ -151,20 +155,41 @@ void print_line(const nlohmann::ordered_json& json) {
   std::fflush(stdout);
 }
 
+/// What is measured: the network, or all that somebody waits for.
+void run_once(const Options& options, Session& session, const ImageBatch& images) {
+  if (options.end_to_end) {
+    whole_answer(session, images);
+  } else {
+    run_model(session, images);
+  }
+}
+
+/// The first run of a conversation; returns its deviation from the logits of the input file, if it has any.
+std::optional<double> run_first(const Options& options, Session& session, const Input& input) {
+  if (options.end_to_end) {
+    const TensorMap answer = whole_answer(session, input.batch());
+    if (!options.answer.empty()) write_safetensors(options.answer, {answer, {}});
+    return {};
+  }
+  const auto values = run_model(session, input.batch());
+  if (input.expected.empty()) return {};
+  return relative_deviation(values, input.expected);
+}
+
 /// Speaks with a harness that lets candidates take turns: one JSON value a line.
 void converse(const Options& options) {
   const Loaded loaded = load(options.network, task_from_name(options.task));
   Session session(loaded.model, {.threads = options.network.threads});
   const Input input = make_input(options, loaded.model.architecture());
   const double start = now();
-  const auto logits = run_model(session, input.batch());
+  const std::optional<double> deviation = run_first(options, session, input);
   const double first = now() - start;
   nlohmann::ordered_json ready{{"import_s", loaded.import_seconds},
                                {"load_s", loaded.load_seconds},
                                {"first_s", first},
                                {"total_s", process_age()},
                                {"rel_err", nullptr}};
-  if (!input.expected.empty()) ready["rel_err"] = relative_deviation(logits, input.expected);
+  if (deviation) ready["rel_err"] = *deviation;
   print_line(ready);
   for (std::string line; std::getline(std::cin, line);) {
     if (line == "end") break;
@@ -177,7 +202,7 @@ void converse(const Options& options) {
     auto seconds = nlohmann::ordered_json::array();
     for (int i = 0; i < count; ++i) {
       const double begin = now();
-      run_model(session, input.batch());
+      run_once(options, session, input.batch());
       seconds.push_back(now() - begin);
     }
     print_line(seconds);
@@ -273,7 +298,8 @@ nlohmann::ordered_json run(const Options& options) {
       Shape shape = input.shape;
       if (batch > 0) shape[0] = batch;
       const Input sized = shape == input.shape ? input : random_input(shape, options.network.seed);
-      const Latency latency = measure_latency(session, sized.batch(), options.seconds, options.runs);
+      const Latency latency =
+          measure_latency([&] { run_once(options, session, sized.batch()); }, options.seconds, options.runs);
       result["latency"].push_back(as_json(latency, shape[0], session.threads()));
     }
   }
@@ -338,6 +364,9 @@ void bench(Options options) {
   if (options.network.precision == Precision::fp64) {
     fail_usage("--precision fp64: the engine computes in fp32 or bf16");
   }
+  if (!options.answer.empty() && !(options.end_to_end && options.interactive)) {
+    fail_usage("--answer is written with --end-to-end --interactive only");
+  }
   options.network.untrained = options.network.weights.empty();
   if (options.interactive) return converse(options);
   if (options.thread_counts.empty()) options.thread_counts.push_back(options.network.threads);
@@ -386,6 +415,11 @@ Run add_bench(CLI::App& app) {
   app.add_flag("--layers", options->layers,
                "Also the time of every layer and kernel, against the machine's peaks");
   app.add_flag("--check", options->check, "Also the difference from LibTorch on the same input");
+  app.add_flag("--end-to-end", options->end_to_end,
+               "Measure up to label maps, or boxes and masks in pixels, not only the network");
+  app.add_option("--answer", options->answer,
+                 "With --end-to-end --interactive: where the first run's answer is written (.safetensors)")
+      ->type_name("FILE");
   app.add_flag("--interactive", options->interactive,
                "Take turns with others: `run N` and `end` on standard input, JSON lines on standard output");
   add_json(app, options->json);

@@ -22,17 +22,23 @@ ordered_json as_json(const detection::Instance& instance, const DetectionCard& c
             {"counts", image::rle_to_text(instance.mask)}}}};
 }
 
-/// Every pixel's object: 0 none, i + 1 the i-th, the surest on top. There are 255 numbers.
-image::Image mask_picture(const image::Image& picture, const detection::Prediction& prediction) {
-  constexpr std::size_t kNumbers = 255;
-  image::Image owners(picture.width, picture.height, 1);
-  for (std::size_t i = std::min(prediction.instances.size(), kNumbers); i-- > 0;) {
-    const std::vector<std::uint8_t> inside = image::decode_mask(prediction.instances[i].mask);
-    for (std::size_t p = 0; p < inside.size(); ++p) {
-      if (inside[p] != 0) owners.pixels[p] = static_cast<std::uint8_t>(i + 1);
-    }
+/// Every pixel's object: 0 none, i + 1 the i-th, the surest on top. 8 bits where they hold the numbers, else
+/// 16; of more than 65,535 objects the surest.
+std::vector<std::byte> mask_picture(const image::Image& picture, const detection::Prediction& prediction) {
+  constexpr std::size_t kBytes = 0xFF;
+  constexpr std::size_t kNumbers = 0xFFFF;
+  image::Numbers owners(picture.width, picture.height);
+  const std::size_t count = std::min(prediction.instances.size(), kNumbers);
+  for (std::size_t i = count; i-- > 0;) {
+    image::for_each_pixel(prediction.instances[i].mask, [&](std::size_t pixel) {
+      owners.values[pixel] = static_cast<std::uint16_t>(i + 1);
+    });
   }
-  return owners;
+  if (count > kBytes) return image::encode_numbers_png(owners);
+  image::Image narrow(picture.width, picture.height, 1);
+  std::ranges::transform(owners.values, narrow.pixels.begin(),
+                         [](std::uint16_t owner) { return static_cast<std::uint8_t>(owner); });
+  return image::encode_png(narrow);
 }
 
 void write_pictures(const DetectionPredict& options, const DetectionCard& card, const image::Image& picture,
@@ -40,17 +46,14 @@ void write_pictures(const DetectionPredict& options, const DetectionCard& card, 
                     ordered_json& answer) {
   const std::string note = options.network.untrained ? "untrained weights: the boxes mean nothing" : "";
   const image::Image drawn = draw::draw_detections(picture, drawn_objects(prediction, card, 0.0F), note);
-  const auto write = [&](const char* key, const std::filesystem::path& path, const image::Image& content) {
-    image::write_image(path, content);
-    answer[key] = path.string();
-  };
-  if (image::is_image_name(options.out)) {
-    write("annotated", options.out, drawn);
-    return;
-  }
+  const bool one = image::is_image_name(options.out);
   const std::string stem = (options.out / name).replace_extension().string();
-  write("annotated", stem + ".png", drawn);
-  write("masks", stem + "_masks.png", mask_picture(picture, prediction));
+  const std::filesystem::path annotated = one ? options.out : std::filesystem::path(stem + ".png");
+  image::write_image(annotated, drawn);
+  answer["annotated"] = annotated.string();
+  if (one) return;
+  write_file(stem + "_masks.png", mask_picture(picture, prediction));
+  answer["masks"] = stem + "_masks.png";
 }
 
 /// What the network says of a picture; draws it where that is asked for.

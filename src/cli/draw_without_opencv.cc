@@ -22,10 +22,6 @@ image::Image draw_detections(const image::Image&, const std::vector<DetectedObje
   refuse();
 }
 
-image::Image colored_labels(const image::Image&, const LabelStyle&) {
-  refuse();
-}
-
 image::Image draw_overlay(const image::Image&, const image::Image&, const LabelStyle&, const std::string&) {
   refuse();
 }

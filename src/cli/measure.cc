@@ -131,13 +131,13 @@ std::span<const float> run_model(Session& session, const ImageBatch& images) {
   return session.logits(images);
 }
 
-Latency measure_latency(Session& session, const ImageBatch& images, double seconds, int runs) {
-  run_model(session, images);
+Latency measure_latency(const std::function<void()>& run, double seconds, int runs) {
+  run();
   Latency latency;
   const double start = now();
   while (std::ssize(latency.sorted) < runs || now() - start < seconds) {
     const double begin = now();
-    run_model(session, images);
+    run();
     latency.sorted.push_back(now() - begin);
   }
   std::ranges::sort(latency.sorted);

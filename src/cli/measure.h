@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,7 +30,7 @@ struct Latency {
 std::span<const float> run_model(Session& session, const ImageBatch& images);
 
 /// Runs until `seconds` are over and at least `runs` times, after one run that is not counted.
-Latency measure_latency(Session& session, const ImageBatch& images, double seconds, int runs);
+Latency measure_latency(const std::function<void()>& run, double seconds, int runs);
 
 /// What the machine can do at most, as measured with our own loops.
 struct MachinePeaks {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/file.h"
 #include "cli/picture_answers.h"
 #include "cli/segmentation.h"
 #include "draw/segmentation.h"
@@ -39,21 +40,21 @@ void write_pictures(const SegmentationPredict& options, const SegmentationCard& 
                     const std::filesystem::path& name, ordered_json& answer) {
   const draw::LabelStyle style{card.classes, card.palette};
   const std::string note = options.network.untrained ? "untrained weights: the classes mean nothing" : "";
-  // One drawing at a time: each is as large as the picture.
   if (image::is_image_name(options.out)) {
     image::write_image(options.out, draw::draw_overlay(picture, labels, style, note));
     answer["overlay"] = options.out.string();
     return;
   }
   const std::string stem = (options.out / name).replace_extension().string();
-  const auto write = [&](const char* kind, const image::Image& content) {
+  const auto write = [&](const char* kind, const std::vector<std::byte>& png) {
     const std::string path = stem + "_" + kind + ".png";
-    image::write_image(path, content);
+    write_file(path, png);
     answer[kind] = path;
   };
-  write("labels", labels);
-  write("colors", draw::colored_labels(labels, style));
-  write("overlay", draw::draw_overlay(picture, labels, style, note));
+  const image::Image overlay = draw::draw_overlay(picture, labels, style, note);
+  write("labels", image::encode_png(labels));
+  write("colors", image::encode_indexed_png(labels, card.palette));
+  write("overlay", image::encode_png(overlay));
 }
 
 /// What the network says of a picture; draws it where that is asked for.

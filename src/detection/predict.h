@@ -23,8 +23,9 @@ struct NetworkInput {
 
 /// What a network found in one input.
 struct NetworkAnswer {
-  Detections found;          ///< boxes in pixels of the input
-  std::vector<float> masks;  ///< [n][28][28], logits of the found class
+  Detections found;            ///< boxes in pixels of the input
+  std::vector<float> masks;    ///< [n][28][28], logits of the found class
+  std::int64_t proposals = 0;  ///< boxes that were looked at
 };
 
 /// Whatever computes.

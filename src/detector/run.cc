@@ -29,7 +29,8 @@ std::vector<NetworkAnswer> choose(Session& session, const std::vector<Proposals>
     answers.push_back(
         {detect(proposals[i].boxes, said.scores.subspan(first * (width + 1), n * (width + 1)),
                 said.deltas.subspan(first * 4 * width, n * 4 * width), classes, extents[i], settings, isa),
-         {}});
+         {},
+         static_cast<std::int64_t>(n)});
     first += n;
   }
   return answers;

@@ -8,37 +8,29 @@
 #include <ranges>
 
 #include "draw/canvas.h"
+#include "draw/reduce.h"
 
 namespace spatialmamba::draw {
 namespace {
 
 constexpr int kSmallestShown = 512;
-constexpr int kLargestShown = 2000;
 constexpr double kNoteHeight = 20.0;
 constexpr double kTextSize = 12.0;
 constexpr double kTextMargin = 3.0;
 
-double zoom_of(const image::Image& picture) {
-  const int longest = std::max(picture.width, picture.height);
-  if (longest < kSmallestShown) return std::ceil(static_cast<double>(kSmallestShown) / longest);
-  return std::min(1.0, static_cast<double>(kLargestShown) / longest);
-}
-
-/// Half of the colour, half of the picture, where the mask is set.
-void tint(image::Image& picture, const image::Rle& mask, const Color& color) {
+/// Half of the colour, half of the picture, where the mask is set in the middle of each step.
+void tint(image::Image& picture, const image::Rle& mask, int step, const Color& color) {
   const std::array<int, 3> parts = {color.r, color.g, color.b};
-  std::size_t position = 0;
-  for (std::size_t i = 0; i < mask.counts.size(); ++i) {
-    const std::size_t end = position + mask.counts[i];
-    for (; i % 2 == 1 && position < end; ++position) {
-      const std::size_t pixel = position % mask.height * mask.width + position / mask.height;
-      for (std::size_t c = 0; c < 3; ++c) {
-        std::uint8_t& value = picture.pixels[3 * pixel + c];
-        value = static_cast<std::uint8_t>((value + parts[c]) / 2);
-      }
+  const auto stride = static_cast<std::size_t>(step);
+  image::for_each_pixel(mask, [&](std::size_t pixel) {
+    const std::size_t x = pixel % mask.width;
+    const std::size_t y = pixel / mask.width;
+    if (x % stride != stride / 2 || y % stride != stride / 2) return;
+    std::uint8_t* values = picture.row(static_cast<int>(y / stride)) + 3 * (x / stride);
+    for (std::size_t c = 0; c < 3; ++c) {
+      values[c] = static_cast<std::uint8_t>((values[c] + parts[c]) / 2);
     }
-    position = end;
-  }
+  });
 }
 
 void draw_label(Canvas& canvas, const DetectedObject& object, double zoom, const Color& color) {
@@ -56,9 +48,11 @@ void draw_label(Canvas& canvas, const DetectedObject& object, double zoom, const
 
 image::Image draw_detections(const image::Image& picture, const std::vector<DetectedObject>& objects,
                              const std::string& note) {
-  image::Image tinted = image::with_channels(picture, 3);
-  for (const DetectedObject& object : objects) tint(tinted, object.mask, series_color(object.label));
-  const double zoom = zoom_of(picture);
+  const int step = step_of(picture);
+  image::Image tinted =
+      averaged(picture.width, picture.height, step, [&](int x, int y) { return color_at(picture, x, y); });
+  for (const DetectedObject& object : objects) tint(tinted, object.mask, step, series_color(object.label));
+  const double zoom = zoom_of(picture, kSmallestShown);
   const double height = picture.height * zoom;
   const double note_height = note.empty() ? 0.0 : kNoteHeight;
   Canvas canvas(static_cast<int>(picture.width * zoom), static_cast<int>(height + note_height));

@@ -7,18 +7,18 @@
 
 #include "base/error.h"
 #include "draw/canvas.h"
+#include "draw/reduce.h"
 
 namespace spatialmamba::draw {
 namespace {
 
-constexpr std::array<std::uint8_t, 3> kUnknown = {128, 128, 128};
+constexpr image::Rgb kUnknown = {128, 128, 128};
 constexpr std::size_t kMostEntries = 24;  // of a legend; smaller areas are left out
 constexpr double kRow = 20.0;             // height of a legend's row
 constexpr double kMargin = 10.0;
 constexpr double kSwatch = 13.0;
 constexpr double kEntryWidth = 200.0;
-constexpr int kSmallestShown = 256;  // smaller pictures are enlarged, so that the legend does not dwarf them
-constexpr int kLargestShown = 2000;  // larger ones are reduced: the label map has every pixel
+constexpr int kSmallestShown = 256;  // the legend would dwarf smaller ones
 
 /// Pixels of the classes that a map holds, the largest first.
 std::vector<std::pair<std::size_t, std::int64_t>> areas_of(const std::vector<const image::Image*>& maps,
@@ -39,24 +39,27 @@ std::vector<std::pair<std::size_t, std::int64_t>> areas_of(const std::vector<con
   return areas;
 }
 
-image::Image blended(const image::Image& picture, const image::Image& labels, const LabelStyle& style) {
+const image::Rgb& color_of(std::size_t label, const LabelStyle& style) {
+  return label < style.palette.size() ? style.palette[label] : kUnknown;
+}
+
+void require_same_size(const image::Image& picture, const image::Image& labels) {
   if (picture.width != labels.width || picture.height != labels.height) {
     fail("a label map of {} x {} pixels does not fit a picture of {} x {}", labels.width, labels.height,
          picture.width, picture.height);
   }
-  image::Image result = image::with_channels(picture, 3);
-  const image::Image colors = colored_labels(labels, style);
-  for (std::size_t i = 0; i < result.pixels.size(); ++i) {
-    result.pixels[i] = static_cast<std::uint8_t>((result.pixels[i] + colors.pixels[i] + 1) / 2);
-  }
-  return result;
 }
 
-/// What a picture's pixels are multiplied by on the sheet.
-double zoom_of(const image::Image& picture) {
-  const int longest = std::max(picture.width, picture.height);
-  if (longest < kSmallestShown) return std::ceil(static_cast<double>(kSmallestShown) / longest);
-  return std::min(1.0, static_cast<double>(kLargestShown) / longest);
+/// Half picture, half colours; see averaged().
+image::Image blended(const image::Image& picture, const image::Image& labels, const LabelStyle& style,
+                     int step) {
+  require_same_size(picture, labels);
+  return averaged(picture.width, picture.height, step, [&](int x, int y) {
+    std::array<std::uint8_t, 3> color = color_at(picture, x, y);
+    const image::Rgb& own = color_of(labels.row(y)[x], style);
+    for (std::size_t c = 0; c < 3; ++c) color[c] = static_cast<std::uint8_t>((color[c] + own[c] + 1) / 2);
+    return color;
+  });
 }
 
 struct Legend {
@@ -96,25 +99,16 @@ void draw_legend(Canvas& canvas, const Legend& legend, const LabelStyle& style, 
 
 }  // namespace
 
-image::Image colored_labels(const image::Image& labels, const LabelStyle& style) {
-  image::Image colors(labels.width, labels.height, 3);
-  for (std::size_t i = 0; i < labels.pixels.size(); ++i) {
-    const std::size_t label = labels.pixels[i];
-    const auto& color = label < style.palette.size() ? style.palette[label] : kUnknown;
-    std::copy(color.begin(), color.end(), colors.pixels.begin() + static_cast<std::ptrdiff_t>(3 * i));
-  }
-  return colors;
-}
-
 image::Image draw_overlay(const image::Image& picture, const image::Image& labels, const LabelStyle& style,
                           const std::string& note) {
-  const double zoom = zoom_of(picture);
+  const double zoom = zoom_of(picture, kSmallestShown);
   const double width = std::max(picture.width * zoom, kEntryWidth + 2.0 * kMargin);
   const double height = picture.height * zoom;
   const Legend legend = legend_for({&labels}, style, width);
   const double note_height = note.empty() ? 0.0 : kRow;
   Canvas canvas(static_cast<int>(width), static_cast<int>(height + legend.height() + note_height));
-  canvas.paste(blended(picture, labels, style), 0.0, 0.0, picture.width * zoom, height, zoom < 1.0);
+  canvas.paste(blended(picture, labels, style, step_of(picture)), 0.0, 0.0, picture.width * zoom, height,
+               zoom < 1.0);
   draw_legend(canvas, legend, style, height);
   if (!note.empty()) {
     canvas.text({kMargin, height + legend.height() + kRow - 8.0}, note, {.size = 12.0, .color = kRed});
@@ -124,7 +118,7 @@ image::Image draw_overlay(const image::Image& picture, const image::Image& label
 
 image::Image draw_comparison(const image::Image& picture, const image::Image& predicted,
                              const image::Image& truth, const LabelStyle& style, const std::string& title) {
-  const double zoom = zoom_of(picture);
+  const double zoom = zoom_of(picture, kSmallestShown);
   const double one = picture.width * zoom;
   const double height = picture.height * zoom;
   const double width = 3.0 * one + 4.0 * kMargin;
@@ -134,8 +128,8 @@ image::Image draw_comparison(const image::Image& picture, const image::Image& pr
   canvas.text({kMargin, kRow}, title, {.size = 15.0, .bold = true});
   const std::array<std::pair<const char*, image::Image>, 3> parts = {
       {{"picture", image::with_channels(picture, 3)},
-       {"prediction", blended(picture, predicted, style)},
-       {"truth", blended(picture, truth, style)}}};
+       {"prediction", blended(picture, predicted, style, step_of(picture))},
+       {"truth", blended(picture, truth, style, step_of(picture))}}};
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const double x = kMargin + static_cast<double>(i) * (one + kMargin);
     canvas.text({x, top - 6.0}, parts[i].first, {.size = 12.0, .color = kMuted});

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "image/codec.h"
 #include "image/image.h"
 
 namespace spatialmamba::draw {
@@ -12,14 +13,12 @@ namespace spatialmamba::draw {
 /// What the numbers of a label map are called and which colour they are shown in.
 struct LabelStyle {
   const std::vector<std::string>& names;
-  const std::vector<std::array<std::uint8_t, 3>>& palette;
+  const std::vector<image::Rgb>& palette;
 };
 
-/// Each pixel in the colour of its class; grey where the label is no class.
-image::Image colored_labels(const image::Image& labels, const LabelStyle& style);
-
-/// The picture half covered by the colours, with a legend of the classes it holds, the largest first. `note`
-/// (may be empty) stands under the legend. Throws Error when the two differ in size.
+/// The picture half covered by the colours (grey where the label is no class), with a legend of the classes
+/// it holds, the largest first; huge pictures are drawn smaller. `note` (may be empty) stands under the
+/// legend. Throws Error when the two differ in size.
 image::Image draw_overlay(const image::Image& picture, const image::Image& labels, const LabelStyle& style,
                           const std::string& note);
 

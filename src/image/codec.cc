@@ -69,6 +69,21 @@ std::vector<std::byte> encode_png(const Image& picture) {
   return compress_png(picture);
 }
 
+std::vector<std::byte> encode_indexed_png(const Image& numbers, std::span<const Rgb> palette) {
+  require_picture(numbers);
+  const auto largest = std::ranges::max(numbers.pixels);
+  if (numbers.channels != 1 || largest >= palette.size()) {
+    fail("a picture of {} channel(s) with the number {} cannot be shown in {} colours", numbers.channels,
+         largest, palette.size());
+  }
+  return compress_indexed_png(numbers, palette.first(std::min<std::size_t>(palette.size(), 256)));
+}
+
+std::vector<std::byte> encode_numbers_png(const Numbers& numbers) {
+  if (numbers.values.empty()) fail("an empty picture cannot be written");
+  return compress_numbers_png(numbers);
+}
+
 std::vector<std::byte> encode_jpeg(const Image& picture, const JpegOptions& options) {
   require_picture(picture);
   if (options.quality < 1 || options.quality > 100)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -46,6 +47,26 @@ struct JpegOptions {
 /// 1 or 3 channels.
 std::vector<std::byte> encode_png(const Image& picture);
 std::vector<std::byte> encode_jpeg(const Image& picture, const JpegOptions& options = {});
+
+/// Red, green, blue.
+using Rgb = std::array<std::uint8_t, 3>;
+
+/// A number for each pixel, rows top to bottom.
+struct Numbers {
+  int width = 0;
+  int height = 0;
+  std::vector<std::uint16_t> values;
+
+  /// Zeros.
+  Numbers(int w, int h)
+      : width(w), height(h), values(static_cast<std::size_t>(w) * static_cast<std::size_t>(h)) {}
+};
+
+/// A PNG of numbers that viewers show in colours: the pixels (1 channel) stay what they are. Throws Error for
+/// a number that has no colour.
+std::vector<std::byte> encode_indexed_png(const Image& numbers, std::span<const Rgb> palette);
+/// A grey PNG of 16 bits.
+std::vector<std::byte> encode_numbers_png(const Numbers& numbers);
 
 /// Encodes by the name's ending and writes atomically. Throws Error for another ending.
 void write_image(const std::filesystem::path& path, const Image& picture);

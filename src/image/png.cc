@@ -1,6 +1,7 @@
 #include "image/png.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <new>
 
@@ -133,6 +134,15 @@ class Decoder {
   png_infop info_ = nullptr;
 };
 
+/// The form of a PNG's pixels. Samples of 16 bits are in the machine's order.
+struct Form {
+  int width = 0;
+  int height = 0;
+  int bits = 8;
+  int color_type = PNG_COLOR_TYPE_GRAY;
+  std::span<const png_color> palette = {};
+};
+
 class Encoder {
  public:
   Encoder() {
@@ -146,16 +156,22 @@ class Encoder {
   Encoder(const Encoder&) = delete;
   Encoder& operator=(const Encoder&) = delete;
 
-  std::vector<std::byte> encode(const Image& picture) {
+  /// `pixels` holds `row_bytes` for each row.
+  std::vector<std::byte> encode(const Form& form, const std::uint8_t* pixels, std::size_t row_bytes) {
     std::vector<std::byte> out;
-    run([this, &picture, &out] {
+    run([&] {
       png_set_write_fn(png_, &out, write_bytes, flush_nothing);
-      png_set_IHDR(png_, info_, static_cast<png_uint_32>(picture.width),
-                   static_cast<png_uint_32>(picture.height), 8,
-                   picture.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
-                   PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+      png_set_IHDR(png_, info_, static_cast<png_uint_32>(form.width), static_cast<png_uint_32>(form.height),
+                   form.bits, form.color_type, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+                   PNG_FILTER_TYPE_DEFAULT);
+      if (!form.palette.empty()) {
+        png_set_PLTE(png_, info_, form.palette.data(), static_cast<int>(form.palette.size()));
+      }
       png_write_info(png_, info_);
-      for (int y = 0; y < picture.height; ++y) png_write_row(png_, picture.row(y));
+      if (form.bits > 8 && std::endian::native == std::endian::little) png_set_swap(png_);
+      for (int y = 0; y < form.height; ++y) {
+        png_write_row(png_, pixels + row_bytes * static_cast<std::size_t>(y));
+      }
       png_write_end(png_, nullptr);
     });
     return out;
@@ -183,7 +199,26 @@ Image decode_label_png(std::span<const std::byte> bytes, const std::string& name
 }
 
 std::vector<std::byte> compress_png(const Image& picture) {
-  return Encoder().encode(picture);
+  const Form form{.width = picture.width,
+                  .height = picture.height,
+                  .color_type = picture.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB};
+  return Encoder().encode(form, picture.pixels.data(), picture.row_bytes());
+}
+
+std::vector<std::byte> compress_indexed_png(const Image& numbers, std::span<const Rgb> palette) {
+  std::vector<png_color> colors;
+  for (const Rgb& color : palette) colors.push_back({color[0], color[1], color[2]});
+  const Form form{.width = numbers.width,
+                  .height = numbers.height,
+                  .color_type = PNG_COLOR_TYPE_PALETTE,
+                  .palette = colors};
+  return Encoder().encode(form, numbers.pixels.data(), numbers.row_bytes());
+}
+
+std::vector<std::byte> compress_numbers_png(const Numbers& numbers) {
+  const Form form{.width = numbers.width, .height = numbers.height, .bits = 16};
+  return Encoder().encode(form, reinterpret_cast<const std::uint8_t*>(numbers.values.data()),
+                          2 * static_cast<std::size_t>(numbers.width));
 }
 
 }  // namespace spatialmamba::image

@@ -46,6 +46,19 @@ Rle rle_from_text(std::string_view text, std::uint32_t height, std::uint32_t wid
 /// Throws Error when the runs do not add up to height x width.
 void require_complete(const Rle& rle);
 
+/// Calls `body` with the place y * width + x of each pixel that is set, down the columns.
+template <typename Body>
+void for_each_pixel(const Rle& rle, const Body& body) {
+  std::size_t position = 0;
+  for (std::size_t i = 0; i < rle.counts.size(); ++i) {
+    const std::size_t end = position + rle.counts[i];
+    for (; i % 2 == 1 && position < end; ++position) {
+      body(position % rle.height * rle.width + position / rle.height);
+    }
+    position = end;
+  }
+}
+
 /// Pixels that are set.
 std::uint64_t area(const Rle& rle);
 /// The smallest rectangle around them; all zero for none. As pycocotools computes it: a run of ones that

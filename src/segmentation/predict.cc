@@ -12,6 +12,7 @@ namespace spatialmamba::segmentation {
 namespace {
 
 constexpr int kLargestSide = 1 << 16;
+constexpr std::size_t kStripWindows = 12;  // that begin in a strip, of one row
 
 /// Where the windows begin along one axis.
 std::vector<std::int64_t> starts(std::int64_t length, const Window& window) {
@@ -24,17 +25,23 @@ std::vector<std::int64_t> starts(std::int64_t length, const Window& window) {
 
 class Slider {
  public:
-  Slider(std::function<NetworkInput(const image::Rect&)> crop, std::int64_t height, std::int64_t width,
-         const Window& window, Network network)
+  Slider(Crop crop, std::int64_t height, std::int64_t width, const Window& window, Network network,
+         const Columns& shown)
       : crop_(std::move(crop)),
         network_(std::move(network)),
         rows_(starts(height, window)),
         columns_(starts(width, window)),
         high_(std::min<std::int64_t>(window.size, height)),
         wide_(std::min<std::int64_t>(window.size, width)),
-        across_(static_cast<std::size_t>(width)) {
+        shown_(shown),
+        across_(static_cast<std::size_t>(shown.end - shown.begin)) {
+    std::erase_if(columns_,
+                  [&](std::int64_t left) { return left >= shown.end || left + wide_ <= shown.begin; });
     for (const std::int64_t left : columns_) {
-      for (std::int64_t x = left; x < left + wide_; ++x) across_[static_cast<std::size_t>(x)] += 1.0F;
+      const Columns part = shown_part(left);
+      for (std::int64_t x = part.begin; x < part.end; ++x) {
+        across_[static_cast<std::size_t>(x - shown.begin)] += 1.0F;
+      }
     }
     classes_ = windows_at(0).front().classes;
   }
@@ -59,6 +66,11 @@ class Slider {
   }
 
  private:
+  /// The columns of a window that are asked for.
+  Columns shown_part(std::int64_t left) const {
+    return {std::max(left, shown_.begin), std::min(left + wide_, shown_.end)};
+  }
+
   /// The scores of all windows that begin in row `top`, at the windows' size.
   std::vector<ScoreRows>& windows_at(std::int64_t top) {
     std::vector<ScoreRows>& windows = open_[top];
@@ -76,18 +88,21 @@ class Slider {
     buffer_.resize(static_cast<std::size_t>(wide_ * classes_));
     for (std::size_t i = 0; i < windows.size(); ++i) {
       windows[i].read(y - top, buffer_);
-      float* to = out.data() + columns_[i] * classes_;
-      for (const float value : buffer_) *to++ += value;
+      const Columns part = shown_part(columns_[i]);
+      const float* from = buffer_.data() + (part.begin - columns_[i]) * classes_;
+      float* to = out.data() + (part.begin - shown_.begin) * classes_;
+      for (std::int64_t k = 0; k < (part.end - part.begin) * classes_; ++k) to[k] += from[k];
     }
   }
 
-  std::function<NetworkInput(const image::Rect&)> crop_;
+  Crop crop_;
   Network network_;
   std::vector<std::int64_t> rows_;
   std::vector<std::int64_t> columns_;
   std::int64_t high_;
   std::int64_t wide_;
-  std::vector<float> across_;  ///< windows over each column
+  Columns shown_;
+  std::vector<float> across_;  ///< windows over each of those columns
   std::int64_t classes_ = 0;
   std::map<std::int64_t, std::vector<ScoreRows>> open_;  ///< rows of windows under way, by their top
   std::vector<float> buffer_;
@@ -112,7 +127,7 @@ ScoreRows view(const image::Image& picture, std::shared_ptr<const image::Image> 
   return resized(std::move(scores), picture.height, picture.width);
 }
 
-image::Image shown_at(const image::Image& picture, double ratio, const PredictOptions& options) {
+image::Image resized_for(const image::Image& picture, double ratio, const PredictOptions& options) {
   if (options.long_side == 0) {
     if (ratio == 1.0) return picture;
     return image::resize_bilinear_opencv(picture, std::max(1, static_cast<int>(picture.width * ratio + 0.5)),
@@ -122,6 +137,34 @@ image::Image shown_at(const image::Image& picture, double ratio, const PredictOp
       image::fitted_size(picture.width, picture.height, static_cast<int>(options.long_side * ratio),
                          static_cast<int>(options.short_side * ratio));
   return image::resize_bilinear_opencv(picture, size.width, size.height);
+}
+
+/// Shared, since with windows the rows are made from it later, when the picture may be gone.
+std::shared_ptr<const image::Image> shown_at(const image::Image& picture, double ratio,
+                                             const PredictOptions& options) {
+  return std::make_shared<const image::Image>(resized_for(picture, ratio, options));
+}
+
+/// The labels of a window that slides over the picture as it is.
+image::Image slide_in_strips(const image::Image& picture, const PredictOptions& options,
+                             const Network& network) {
+  const auto crop = [&](const image::Rect& part) { return normalised(picture, part, options.format); };
+  const std::vector<std::int64_t> lefts = starts(picture.width, *options.window);
+  image::Image labels(picture.width, picture.height, 1);
+  for (std::size_t first = 0; first < lefts.size(); first += kStripWindows) {
+    const std::size_t next = first + kStripWindows;
+    const Columns columns{lefts[first], next < lefts.size() ? lefts[next] : picture.width};
+    const image::Image strip =
+        best_classes(slide(crop, picture.height, picture.width, *options.window, network, columns));
+    for (int y = 0; y < strip.height; ++y) {
+      std::copy_n(strip.row(y), strip.row_bytes(), labels.row(y) + columns.begin);
+    }
+  }
+  return labels;
+}
+
+bool is_slid_over_as_it_is(const PredictOptions& options) {
+  return options.window && options.long_side == 0 && !options.flip && options.ratios == std::vector{1.0};
 }
 
 }  // namespace
@@ -170,10 +213,15 @@ NetworkInput normalised(const image::Image& picture, const image::Rect& part,
   return input;
 }
 
-ScoreRows slide(const std::function<NetworkInput(const image::Rect&)>& crop, std::int64_t height,
-                std::int64_t width, const Window& window, const Network& network) {
-  auto slider = std::make_shared<Slider>(crop, height, width, window, network);
-  return {height, width, slider->classes(),
+ScoreRows slide(const Crop& crop, std::int64_t height, std::int64_t width, const Window& window,
+                const Network& network) {
+  return slide(crop, height, width, window, network, {0, width});
+}
+
+ScoreRows slide(const Crop& crop, std::int64_t height, std::int64_t width, const Window& window,
+                const Network& network, const Columns& columns) {
+  auto slider = std::make_shared<Slider>(crop, height, width, window, network, columns);
+  return {height, columns.end - columns.begin, slider->classes(),
           [slider](std::int64_t y, std::span<float> out) { slider->read(y, out); }};
 }
 
@@ -181,8 +229,7 @@ ScoreRows predict_scores(const image::Image& picture, const PredictOptions& opti
   validate(options);
   std::vector<ScoreRows> views;
   for (const double ratio : options.ratios) {
-    // Shared, since with windows the rows are made from it later, when the picture may be gone.
-    const auto shown = std::make_shared<const image::Image>(shown_at(picture, ratio, options));
+    const auto shown = shown_at(picture, ratio, options);
     views.push_back(view(picture, shown, false, options, network));
     if (options.flip) views.push_back(view(picture, shown, true, options, network));
   }
@@ -191,6 +238,8 @@ ScoreRows predict_scores(const image::Image& picture, const PredictOptions& opti
 
 image::Image predict_labels(const image::Image& picture, const PredictOptions& options,
                             const Network& network) {
+  validate(options);
+  if (is_slid_over_as_it_is(options)) return slide_in_strips(picture, options, network);
   return best_classes(predict_scores(picture, options, network));
 }
 

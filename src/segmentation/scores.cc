@@ -31,29 +31,22 @@ Neighbours neighbours(std::int64_t position, std::int64_t in, std::int64_t out) 
   return result;
 }
 
-/// Resizes a source; keeps the two rows that the last output row lay between.
+/// Resizes a source; keeps the two of its rows that the last output row lay between, already as wide as the
+/// output: several output rows lie between the same two.
 class Resizer {
  public:
   Resizer(ScoreRows source, std::int64_t height, std::int64_t width)
-      : source_(std::move(source)), height_(height) {
+      : source_(std::move(source)), height_(height), narrow_(source_.row_values()) {
     for (std::int64_t x = 0; x < width; ++x) columns_.push_back(neighbours(x, source_.width, width));
-    for (Row& row : rows_) row.values.resize(source_.row_values());
+    for (Row& row : rows_) row.values.resize(static_cast<std::size_t>(width * source_.classes));
   }
 
   void read(std::int64_t y, std::span<float> out) {
     const Neighbours at = neighbours(y, source_.height, height_);
-    const std::vector<float>& above = row(at.first, at.second);
-    const std::vector<float>& below = row(at.second, at.first);
-    const auto classes = static_cast<std::size_t>(source_.classes);
-    float* to = out.data();
-    for (const Neighbours& x : columns_) {
-      const std::size_t left = static_cast<std::size_t>(x.first) * classes;
-      const std::size_t right = static_cast<std::size_t>(x.second) * classes;
-      for (std::size_t c = 0; c < classes; ++c) {
-        const float upper = x.first_weight * above[left + c] + x.second_weight * above[right + c];
-        const float lower = x.first_weight * below[left + c] + x.second_weight * below[right + c];
-        *to++ = at.first_weight * upper + at.second_weight * lower;
-      }
+    const float* above = row(at.first, at.second);
+    const float* below = row(at.second, at.first);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      out[i] = at.first_weight * above[i] + at.second_weight * below[i];
     }
   }
 
@@ -64,21 +57,52 @@ class Resizer {
   };
 
   /// Row `number`, read into the place that does not hold row `keep`.
-  const std::vector<float>& row(std::int64_t number, std::int64_t keep) {
+  const float* row(std::int64_t number, std::int64_t keep) {
     for (const Row& row : rows_) {
-      if (row.number == number) return row.values;
+      if (row.number == number) return row.values.data();
     }
     Row& place = rows_[rows_[0].number == keep || rows_[0].number > rows_[1].number ? 1 : 0];
-    source_.read(number, place.values);
+    source_.read(number, narrow_);
+    widen(place.values.data());
     place.number = number;
-    return place.values;
+    return place.values.data();
+  }
+
+  void widen(float* out) const {
+    const auto classes = static_cast<std::size_t>(source_.classes);
+    for (const Neighbours& x : columns_) {
+      const float* left = narrow_.data() + static_cast<std::size_t>(x.first) * classes;
+      const float* right = narrow_.data() + static_cast<std::size_t>(x.second) * classes;
+      for (std::size_t c = 0; c < classes; ++c) {
+        *out++ = x.first_weight * left[c] + x.second_weight * right[c];
+      }
+    }
   }
 
   ScoreRows source_;
   std::int64_t height_;
   std::vector<Neighbours> columns_;
+  std::vector<float> narrow_;  ///< a row of the source
   std::array<Row, 2> rows_;
 };
+
+/// The first of the largest values. Lanes of their own let the compiler compare many at once.
+std::int64_t first_largest(std::span<const float> values) {
+  constexpr std::size_t kLanes = 16;
+  std::array<float, kLanes> largest{};
+  largest.fill(-INFINITY);
+  std::size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (std::size_t k = 0; k < kLanes; ++k) {
+      largest[k] = values[i + k] > largest[k] ? values[i + k] : largest[k];
+    }
+  }
+  const auto rest = values.subspan(i);
+  float all = *std::ranges::max_element(largest);
+  for (const float value : rest) all = value > all ? value : all;
+  const auto found = std::ranges::find(values, all);
+  return found == values.end() ? 0 : found - values.begin();
+}
 
 /// exp(x - max) / sum for the classes of one point, added to `sum` with a weight.
 void add_softmax(std::span<const float> scores, float weight, std::span<float> sum,
@@ -150,12 +174,13 @@ image::Image best_classes(const ScoreRows& scores) {
     fail("label maps of 8 bits tell at most {} classes apart, not {}", kMostClasses, scores.classes);
   }
   image::Image labels(static_cast<int>(scores.width), static_cast<int>(scores.height), 1);
+  const auto classes = static_cast<std::size_t>(scores.classes);
   std::vector<float> row(scores.row_values());
   for (int y = 0; y < labels.height; ++y) {
     scores.read(y, row);
-    const float* at = row.data();
-    for (int x = 0; x < labels.width; ++x, at += scores.classes) {
-      labels.row(y)[x] = static_cast<std::uint8_t>(std::max_element(at, at + scores.classes) - at);
+    for (int x = 0; x < labels.width; ++x) {
+      const auto at = std::span<const float>(row).subspan(static_cast<std::size_t>(x) * classes, classes);
+      labels.row(y)[x] = static_cast<std::uint8_t>(first_largest(at));
     }
   }
   return labels;

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <sstream>
 
 #include "base/random.h"
@@ -121,6 +122,68 @@ TEST(Bench, TakesTurnsWithAHarness) {
   EXPECT_GT(lines_of(wrong.out).front().at("rel_err").get<double>(), 1e-3);
 }
 
+/// What `bench --end-to-end` answers for an input of its own.
+TensorMap whole_answer(const std::string& weights, const Tensor& input) {
+  const TemporaryFolder folder;
+  const std::string in = (folder.path() / "in.safetensors").string();
+  const std::string out = (folder.path() / "out.safetensors").string();
+  Weights file;
+  file.tensors.add("input", input);
+  write_safetensors(in, file);
+  const Outcome outcome = converse({"bench", "--weights", weights, "--input", in, "--interactive",
+                                    "--end-to-end", "--answer", out, "--threads", "2"},
+                                   "run 1\nend\n");
+  EXPECT_EQ(outcome.code, 0) << outcome.error;
+  EXPECT_EQ(lines_of(outcome.out).size(), 3U);
+  return read_safetensors(out).tensors;
+}
+
+TEST(Bench, ASegmentorsWholeAnswerIsALabelMap) {
+  const TensorMap goldens = read_safetensors(golden("segmentation/nano/logits.safetensors")).tensors;
+  for (const auto& [name, input] : goldens) {
+    if (!name.ends_with(".input")) continue;
+    SCOPED_TRACE(name);
+    const Tensor& logits = goldens.at(name.substr(0, name.size() - 5) + "logits");
+    const TensorMap answer = whole_answer(golden("segmentation/nano/checkpoint.pth").string(), input);
+    const Tensor& labels = answer.at("labels");
+    const Shape& shape = logits.shape();
+    ASSERT_EQ(labels.shape(), (Shape{shape[0], shape[2], shape[3]}));
+    const std::vector<double> scores = as_double(logits);
+    const std::int64_t pixels = shape[2] * shape[3];
+    int different = 0;
+    for (std::int64_t i = 0; i < pixels; ++i) {
+      std::int64_t best = 0;
+      for (std::int64_t c = 1; c < shape[1]; ++c) {
+        if (scores[static_cast<std::size_t>(c * pixels + i)] >
+            scores[static_cast<std::size_t>(best * pixels + i)]) {
+          best = c;
+        }
+      }
+      if (labels.data<std::uint8_t>()[i] != best) ++different;
+    }
+    EXPECT_LE(different, 2);
+  }
+}
+
+TEST(Bench, ADetectorsWholeAnswerHasBoxesAndMasks) {
+  const std::string weights = golden("detection/nano/weights.safetensors").string();
+  const Tensor input = read_safetensors(golden_files("detection/nano", "eval_single.safetensors").front())
+                           .tensors.at("inputs");
+  const TensorMap answer = whole_answer(weights, input);
+  const std::int64_t found = answer.at("scores").numel();
+  ASSERT_GT(found, 0);
+  EXPECT_GT(answer.at("proposals").data<std::int64_t>()[0], found);
+  EXPECT_EQ(answer.at("boxes").shape(), (Shape{found, 4}));
+  EXPECT_EQ(answer.at("classes").numel(), found);
+  const std::vector<std::int64_t> runs = answer.at("runs").values<std::int64_t>();
+  auto run = runs.begin();
+  for (const std::int64_t count : answer.at("mask_runs").values<std::int64_t>()) {
+    EXPECT_EQ(std::accumulate(run, run + count, std::int64_t{0}), input.shape()[2] * input.shape()[3]);
+    run += count;
+  }
+  EXPECT_EQ(run, runs.end());
+}
+
 TEST(Bench, AVariantNeedsNoFile) {
   const Outcome outcome = converse({"bench", "--interactive", "--variant", "tiny", "--shape", "1x3x32x32",
                                     "--threads", "1", "--precision", "bf16"},
@@ -155,6 +218,7 @@ TEST(Bench, RefusesNonsense) {
   expect_refusal({"bench", "--weights", "missing.safetensors"}, 1, {"missing.safetensors"});
   expect_refusal(command({"--input", "missing.safetensors"}), 1, {"missing.safetensors"});
   expect_refusal(command({"--precision", "fp64"}), 2, {"fp64"});
+  expect_refusal(command({"--answer", "out.safetensors"}), 2, {"--answer", "--end-to-end"});
   expect_refusal(command({"--batches", "0"}), 2, {"batches"});
   expect_refusal(command({"--thread-counts", "1,none"}), 2, {"thread-counts"});
   const TemporaryFolder folder;

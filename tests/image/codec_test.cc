@@ -67,6 +67,32 @@ TEST(Codec, PngRoundTripIsExact) {
   }
 }
 
+TEST(Codec, AnIndexedPngKeepsItsNumbersAndShowsTheirColours) {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "labels.png";
+  Image numbers(5, 3, 1);
+  for (std::size_t i = 0; i < numbers.pixels.size(); ++i)
+    numbers.pixels[i] = static_cast<std::uint8_t>(i % 4);
+  const std::vector<Rgb> palette = {{0, 0, 0}, {10, 20, 30}, {200, 100, 50}, {255, 255, 255}};
+  write_file(path, encode_indexed_png(numbers, palette));
+  EXPECT_EQ(read_label_map(path), numbers);
+  const Image shown = read_image(path);
+  for (std::size_t i = 0; i < shown.pixels.size(); ++i) {
+    EXPECT_EQ(shown.pixels[i], palette[numbers.pixels[i / 3]][i % 3]);
+  }
+  EXPECT_THROW(encode_indexed_png(numbers, std::span(palette).first(3)), Error);
+}
+
+TEST(Codec, APngOfNumbersHasSixteenBits) {
+  Numbers numbers(301, 2);
+  for (std::size_t i = 0; i < numbers.values.size(); ++i)
+    numbers.values[i] = static_cast<std::uint16_t>(7 * i * i);
+  // Reading a picture keeps the high byte of each sample.
+  const Image high = decode(encode_numbers_png(numbers), "memory", {.channels = 0});
+  ASSERT_EQ(high.pixels.size(), numbers.values.size());
+  for (std::size_t i = 0; i < high.pixels.size(); ++i) EXPECT_EQ(high.pixels[i], numbers.values[i] >> 8);
+}
+
 TEST(Codec, JpegRoundTripIsClose) {
   for (const int channels : {1, 3}) {
     Image picture(40, 24, channels);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -93,6 +94,18 @@ TEST(ScoreRows, TheFirstOfEqualScoresWins) {
   EXPECT_EQ(best_classes(rows_of(map)).pixels, (std::vector<std::uint8_t>{1, 0}));
 }
 
+TEST(ScoreRows, TheBestOfAnyNumberOfClassesWins) {
+  for (const std::int64_t classes : {1, 2, 15, 16, 17, 32, 150, 255}) {
+    SCOPED_TRACE(classes);
+    const auto map = random_map(3, 40, classes);
+    const image::Image labels = best_classes(rows_of(map));
+    for (std::size_t point = 0; point < labels.pixels.size(); ++point) {
+      const auto first = map->values.begin() + static_cast<std::int64_t>(point) * classes;
+      EXPECT_EQ(labels.pixels[point], std::max_element(first, first + classes) - first);
+    }
+  }
+}
+
 /// A network whose scores are the means of 4 x 4 pixels: what windows see equals what the whole picture
 /// shows.
 ScoreMap quarter(const NetworkInput& input) {
@@ -173,6 +186,29 @@ TEST(Sliding, KeepsFewRowsOfWindows) {
   EXPECT_EQ(windows, 2);
   rows.read(63, row);
   EXPECT_LE(windows, 7);
+}
+
+TEST(Prediction, StripsOfAWidePictureGiveTheSameLabels) {
+  image::Image picture(203, 30, 3);
+  Random random(9);
+  for (std::uint8_t& value : picture.pixels) value = static_cast<std::uint8_t>(random.below(256));
+  int windows = 0;
+  const Network network = [&](const NetworkInput& input) {
+    ++windows;
+    return quarter(input);
+  };
+  for (const int stride : {5, 8, 12}) {
+    SCOPED_TRACE(stride);
+    const PredictOptions options{
+        .long_side = 0, .short_side = 0, .window = Window{.size = 12, .stride = stride}};
+    windows = 0;
+    const image::Image whole = best_classes(predict_scores(picture, options, network));
+    const int once = windows;
+    windows = 0;
+    EXPECT_EQ(predict_labels(picture, options, network), whole);
+    EXPECT_GT(windows, once);  // where windows lie across two strips
+    EXPECT_LE(windows, once * 4 / 3);
+  }
 }
 
 TEST(Prediction, FitsFlipsAndReturnsToThePicturesSize) {
