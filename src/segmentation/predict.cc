@@ -12,7 +12,7 @@ namespace spatialmamba::segmentation {
 namespace {
 
 constexpr int kLargestSide = 1 << 16;
-constexpr std::size_t kStripWindows = 12;  // that begin in a strip, of one row
+constexpr std::size_t kStripWindows = 8;  // that begin in a strip, of one row
 
 /// Where the windows begin along one axis.
 std::vector<std::int64_t> starts(std::int64_t length, const Window& window) {
