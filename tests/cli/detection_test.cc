@@ -150,6 +150,32 @@ TEST_F(DetectionVerbs, PredictDrawsAndWritesCocosForm) {
   EXPECT_GE(image::read_image(answer.at("annotated").get<std::string>()).width, answer.at("width"));
 }
 
+TEST_F(DetectionVerbs, MaskPicturesTellAnyNumberOfObjectsApart) {
+  const json answer = run_program({"predict", "-w", nano(), "--score", "0", "--max-detections", "-1", "--out",
+                                   path("all").string(), "--json", picture()})
+                          .json()
+                          .at("images")
+                          .at(0);
+  const json& list = answer.at("detections");
+  ASSERT_GT(list.size(), 255U);
+  // The surest on top.
+  std::vector<std::size_t> owners;
+  for (std::size_t i = list.size(); i-- > 0;) {
+    const json& mask = list.at(i).at("segmentation");
+    const auto inside = image::decode_mask(image::rle_from_text(
+        mask.at("counts").get<std::string>(), mask.at("size").at(0), mask.at("size").at(1)));
+    owners.resize(inside.size());
+    for (std::size_t p = 0; p < inside.size(); ++p) {
+      if (inside[p] != 0) owners[p] = i + 1;
+    }
+  }
+  ASSERT_GT(*std::ranges::max_element(owners), 255U);
+  // 16 bits, of which a reader of pictures keeps the higher ones.
+  const image::Image shown = image::read_image(answer.at("masks").get<std::string>(), {.channels = 0});
+  ASSERT_EQ(shown.pixels.size(), owners.size());
+  for (std::size_t p = 0; p < owners.size(); ++p) ASSERT_EQ(shown.pixels[p], owners[p] >> 8U) << p;
+}
+
 TEST_F(DetectionVerbs, NoDetectionGoesWithoutAWord) {
   const std::vector<std::string> all = {"predict", "-w", nano(), "--score", "0", "--json", picture()};
   std::vector<std::string> few = all;
