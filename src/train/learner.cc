@@ -60,6 +60,11 @@ void synchronise_batch_norm(const nn::SpatialMambaImpl& model,
   }
 }
 
+torch::Tensor weights_tensor(const nn::SpatialMambaImpl& model, const std::vector<double>& weights) {
+  if (weights.empty()) return {};
+  return torch::tensor(weights, torch::kFloat64).to(model.parameters().front().scalar_type());
+}
+
 Updater make_updater(const nn::SpatialMamba& model, const nn::SpatialMamba& average,
                      const LearnerOptions& options, const std::shared_ptr<distributed::Group>& group) {
   const auto rate_scale = [&](const std::string& name) {
@@ -96,6 +101,7 @@ Learner::Learner(nn::SpatialMamba model, const LearnerOptions& options,
     : options_(options),
       model_(prepared(std::move(model), options)),
       ema_model_(make_average(model_, options.ema)),
+      class_weights_(weights_tensor(*model_, options.class_weights)),
       updater_(make_updater(model_, ema_model_, options, group)),
       frozen_(frozen_modules(*model_, options.frozen_stages)) {
   if (group && options.sync_batch_norm) synchronise_batch_norm(*model_, group);
@@ -131,7 +137,7 @@ MicroStep Learner::accumulate(const torch::Tensor& images, const torch::Tensor& 
   images_ = images;
   begin_training_mode();
   const torch::Tensor logits = model_->forward(images);
-  torch::Tensor loss = soft_target_cross_entropy(logits, targets);
+  torch::Tensor loss = soft_target_cross_entropy(logits, targets, class_weights_);
   step.cross_entropy = loss.item<double>();
   if (mesa && options_.mesa > 0.0) {
     const torch::Tensor teacher = soft_target_cross_entropy(logits, teach(images));

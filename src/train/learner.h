@@ -28,6 +28,9 @@ struct LearnerOptions {
   /// A loss above this counts as exploded, as one that is not finite does.
   double loss_limit = std::numeric_limits<double>::infinity();
   double layer_decay = 1.0;  ///< see layer_rate_scale()
+  /// Of each class in the cross-entropy against the targets, not against the teacher; empty: all the same. A
+  /// micro-batch's loss is the mean by these weights.
+  std::vector<double> class_weights = {};
   Fusion fusion = Fusion::full;
   std::int64_t frozen_stages = 0;  ///< the stem and so many stages keep weights and running statistics
 };
@@ -86,6 +89,7 @@ class Learner {
   LearnerOptions options_;
   nn::SpatialMamba model_;
   nn::SpatialMamba ema_model_{nullptr};
+  torch::Tensor class_weights_;  ///< undefined: all the same
   Updater updater_;
   std::vector<std::shared_ptr<torch::nn::Module>> frozen_;
   torch::Tensor images_;  ///< the last ones; those that caused the problem where there is one

@@ -125,7 +125,11 @@ std::int64_t count_updates(const Recipe& recipe, const data::LoaderOptions& load
 Plan make_plan(const Recipe& recipe, const std::vector<std::string>& classes, std::int64_t train_images,
                std::int64_t processes) {
   validate(recipe);
-  if (classes.empty()) fail_usage("the training data has no classes");
+  if (classes.size() < 2) {
+    fail_usage(
+        "the training data has {} classes, expected at least 2: is it the folder above the class folders?",
+        classes.size());
+  }
   Plan plan;
   plan.architecture = make_architecture(recipe, static_cast<std::int64_t>(classes.size()));
   plan.model = model_options(recipe);

@@ -20,6 +20,8 @@ namespace {
 
 constexpr int kDeepestBase = 8;
 constexpr const char* kVariantsOwn = "variant";  // an unset optional: what the architecture's table says
+constexpr const char* kNoWeights = "none";
+constexpr const char* kBalancedWeights = "balanced";
 
 /// Where a value comes from, for messages: the file (or the command line) and the key.
 struct Place {
@@ -111,6 +113,17 @@ void read(const Place& place, const YAML::Node& node, std::vector<T>& values) {
   }
 }
 
+void read(const Place& place, const YAML::Node& node, ClassWeights& value) {
+  value = {};
+  if (node.IsSequence() && node.size() > 0) {
+    read(place, node, value.listed);
+  } else if (node.IsScalar() && node.Scalar() == kBalancedWeights) {
+    value.balanced = true;
+  } else if (!node.IsScalar() || node.Scalar() != kNoWeights) {
+    reject(place, node, "{}, {} or a list with a number for each class", kNoWeights, kBalancedWeights);
+  }
+}
+
 void set(Recipe& recipe, const std::string& source, const RecipeKey& key, const YAML::Node& node) {
   const auto read_field = [&](const auto& field) { read(Place{source, key}, node, field(recipe)); };
   std::visit(read_field, key.field);
@@ -193,6 +206,10 @@ std::string to_text(const std::optional<double>& value) {
 template <typename T>
 std::string to_text(const std::vector<T>& values) {
   return fmt::format("[{}]", fmt::join(values, ", "));
+}
+std::string to_text(const ClassWeights& value) {
+  if (value.balanced) return kBalancedWeights;
+  return value.listed.empty() ? kNoWeights : to_text(value.listed);
 }
 template <typename T>
 std::string to_text(T value) {

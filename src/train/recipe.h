@@ -9,6 +9,13 @@
 
 namespace spatialmamba::train {
 
+/// How much the images of each class count in the loss: all the same, the more the rarer they are, or as
+/// listed.
+struct ClassWeights {
+  bool balanced = false;
+  std::vector<double> listed;  ///< empty: not listed
+};
+
 /// Everything that decides what a training run computes, in the sections of a recipe file. Meaning, range and
 /// default of every key stand in one table (recipe_keys.cc); the initial values here are those defaults.
 struct Recipe {
@@ -98,6 +105,7 @@ struct Recipe {
     double ema_decay = 0.9999;
     std::optional<double> mesa;
     double mesa_start = 0.25;
+    ClassWeights class_weights;
     std::int64_t frozen_stages = 0;
     std::int64_t patience = 0;
     double loss_limit = 1e4;

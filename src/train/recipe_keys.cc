@@ -346,6 +346,12 @@ std::vector<RecipeKey> make_keys() {
        .help = "Part of the epochs after which that loss sets in",
        .low = 0,
        .high = 1},
+      {.name = "train.class_weights",
+       .field = Field<ClassWeights>([](Recipe& r) -> ClassWeights& { return r.train.class_weights; }),
+       .help = "How much the images of each class count in the loss: none (all the same), balanced (the more "
+               "the rarer), or a list with a number for each class",
+       .low = 1e-6,
+       .high = 1e6},
       {.name = "train.frozen_stages",
        .field = Field<std::int64_t>([](Recipe& r) -> std::int64_t& { return r.train.frozen_stages; }),
        .help = "The stem and so many first stages keep their weights",

@@ -14,9 +14,10 @@ namespace spatialmamba::train {
 template <typename T>
 using Field = T& (*)(Recipe&);
 
-using AnyField = std::variant<Field<bool>, Field<std::int64_t>, Field<std::uint64_t>, Field<double>,
-                              Field<std::optional<double>>, Field<std::string>,
-                              Field<std::vector<std::int64_t>>, Field<std::vector<double>>>;
+using AnyField =
+    std::variant<Field<bool>, Field<std::int64_t>, Field<std::uint64_t>, Field<double>,
+                 Field<std::optional<double>>, Field<std::string>, Field<std::vector<std::int64_t>>,
+                 Field<std::vector<double>>, Field<ClassWeights>>;
 
 enum class Effect {
   result,   ///< decides what is computed: a resumed run must agree

@@ -94,6 +94,9 @@ void refuse_classifiers_options(const Recipe& recipe, const RunOptions& options)
   if (recipe.train.frozen_stages != 0 || recipe.optimizer.layer_decay != 1.0) {
     fail_usage("train.frozen_stages and optimizer.layer_decay are for classifiers, not for {}", task);
   }
+  if (recipe.train.class_weights.balanced || !recipe.train.class_weights.listed.empty()) {
+    fail_usage("train.class_weights are for classifiers, not for {}", task);
+  }
   if (recipe.train.replicas > 1) fail_usage("train.replicas is {}, {} takes 1", recipe.train.replicas, task);
   if (recipe.train.mesa.value_or(0.0) != 0.0) {
     fail_usage("train.mesa is {}: MESA teaches classifiers, not {}", *recipe.train.mesa, task);

@@ -14,6 +14,7 @@
 #include "nn/state_dict.h"
 #include "train/batch.h"
 #include "train/checkpoint.h"
+#include "train/class_weights.h"
 #include "train/evaluate.h"
 #include "train/journal.h"
 #include "train/plan.h"
@@ -69,6 +70,12 @@ int processes_of(const RunOptions& options) {
   return options.group ? options.group->size() : 1;
 }
 
+Plan plan_for(const Recipe& recipe, const data::Dataset& training, const RunOptions& options) {
+  Plan plan = make_plan(recipe, training.classes, training.size(), processes_of(options));
+  plan.learner.class_weights = class_weights(recipe, data::class_counts(training));
+  return plan;
+}
+
 class Run {
  public:
   /// `resumes`: the folder has been prepared, and holds a checkpoint to continue.
@@ -79,7 +86,7 @@ class Run {
         validation_(validation),
         options_(options),
         folder_(options.out),
-        plan_(make_plan(recipe, training.classes, training.size(), processes_of(options))),
+        plan_(plan_for(recipe, training, options)),
         identity_{to_yaml(recipe), training.classes, training.size()},
         resumes_(resumes),
         learner_(make_model(plan_, recipe, options, resumes_), plan_.learner, options.group),
