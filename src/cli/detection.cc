@@ -1,4 +1,5 @@
 #include "cli/detection.h"
+#include "cli/task.h"
 
 #include <algorithm>
 #include <array>
@@ -59,7 +60,7 @@ DetectionCard detection_card(std::int64_t classes, const std::map<std::string, s
   card.classes = names.names;
   card.named = names.known;
   if (!options.fit.empty()) {
-    const ImageSize size = parse_size(options.fit);
+    const ImageSize size = parse_fit(options.fit);
     set_fit(size.height, size.width);
   }
   predict.proposals = {.per_level = options.proposals, .per_image = options.proposals};

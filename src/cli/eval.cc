@@ -180,13 +180,14 @@ Run add_eval(CLI::App& app) {
       ->needs(results)
       ->type_name("N");
   add_json(app, options->json);
-  return [options] {
+  return [&app, options] {
     if (!options->results.empty()) {
       eval_results(
           {options->data, options->results, options->limits, options->network.threads, options->json});
       return;
     }
     const Task task = task_of(options->network.weights, options->network.ema, options->task);
+    refuse_options_of_others(app, task);
     if (task == Task::detection) {
       options->detection.fit = options->segmentation.fit;
       eval_detection({options->network, options->card, options->detection, options->data, options->out,

@@ -121,8 +121,9 @@ Run add_predict(CLI::App& app) {
   add_segmentation(app, options->segmentation);
   add_detection(app, options->detection);
   add_json(app, options->json);
-  return [options] {
+  return [&app, options] {
     const Task task = task_of(options->network.weights, options->network.ema, options->task);
+    refuse_options_of_others(app, task);
     if (task == Task::detection) {
       options->detection.fit = options->segmentation.fit;
       predict_detection({options->network, options->card, options->detection, options->pictures, options->out,

@@ -1,4 +1,5 @@
 #include "cli/segmentation.h"
+#include "cli/task.h"
 
 #include <fmt/format.h>
 
@@ -34,7 +35,8 @@ void add_segmentation(CLI::App& app, SegmentationOptions& options) {
   app.add_flag("--tta", options.tta,
                "Segmentation: average over three scales and mirror images, as the reference's test does");
   app.add_option("--fit", options.fit,
-                 "Segmentation: fit pictures into LONGxSHORT pixels, or native: as they are")
+                 "Segmentation, detection: fit pictures into LONGxSHORT pixels; segmentation also native: as "
+                 "they are")
       ->type_name("SIZE");
   CLI::Option* window =
       app.add_option("--window", options.window,
@@ -51,12 +53,10 @@ SegmentationCard segmentation_card(std::int64_t classes, const std::map<std::str
                                    const std::string& source, const CardOptions& card_options,
                                    const SegmentationOptions& options) {
   SegmentationCard card;
-  with_metadata(metadata, source, "mean", [&](const std::string& text) {
-    card.predict.format.mean = three_numbers(text);
-  });
-  with_metadata(metadata, source, "std", [&](const std::string& text) {
-    card.predict.format.std = three_numbers(text);
-  });
+  with_metadata(metadata, source, "mean",
+                [&](const std::string& text) { card.predict.format.mean = three_numbers(text); });
+  with_metadata(metadata, source, "std",
+                [&](const std::string& text) { card.predict.format.std = three_numbers(text); });
   with_metadata(metadata, source, "fit", [&](const std::string& text) {
     const auto sides = nlohmann::json::parse(text).get<std::array<int, 2>>();
     set_fit(card.predict, sides[0], sides[1]);
@@ -68,7 +68,7 @@ SegmentationCard segmentation_card(std::int64_t classes, const std::map<std::str
   if (options.fit == kNative) {
     set_fit(card.predict, 0, 0);
   } else if (!options.fit.empty()) {
-    const ImageSize size = parse_size(options.fit);
+    const ImageSize size = parse_fit(options.fit);
     set_fit(card.predict, static_cast<int>(size.height), static_cast<int>(size.width));
   }
   if (options.window > 0) {

@@ -14,4 +14,10 @@ CLI::Option* add_task(CLI::App& app, std::string& task);
 /// naming the file when the two differ.
 Task task_of(const std::filesystem::path& weights, bool ema, const std::string& wanted);
 
+/// --fit LONGxSHORT, or one number for both. Throws UsageError.
+ImageSize parse_fit(const std::string& text);
+
+/// Throws UsageError for an option given to `app` that only networks of other tasks take.
+void refuse_options_of_others(const CLI::App& app, Task task);
+
 }  // namespace spatialmamba::cli

@@ -15,23 +15,33 @@ namespace {
 
 constexpr std::size_t kLeastCorners = 3;
 
-/// Counts what was left out, by reason.
+/// Counts what was left out, or kept though it is strange, by reason.
 class Problems {
  public:
-  void add(const std::string& reason, const std::string& example) {
-    auto& [count, first] = reasons_[reason];
-    if (count++ == 0) first = example;
-  }
+  void add(const std::string& reason, const std::string& example) { count(left_out_, reason, example); }
+  void doubt(const std::string& reason, const std::string& example) { count(kept_, reason, example); }
   std::vector<std::string> sentences() const {
     std::vector<std::string> all;
-    for (const auto& [reason, found] : reasons_) {
-      all.push_back(fmt::format("{} left out: {} (the first is {})", found.first, reason, found.second));
-    }
+    append(left_out_, "left out", all);
+    append(kept_, "kept", all);
     return all;
   }
 
  private:
-  std::map<std::string, std::pair<std::int64_t, std::string>> reasons_;
+  using Reasons = std::map<std::string, std::pair<std::int64_t, std::string>>;
+
+  static void count(Reasons& reasons, const std::string& reason, const std::string& example) {
+    auto& [count, first] = reasons[reason];
+    if (count++ == 0) first = example;
+  }
+  static void append(const Reasons& reasons, std::string_view fate, std::vector<std::string>& all) {
+    for (const auto& [reason, found] : reasons) {
+      all.push_back(fmt::format("{} {}: {} (the first is {})", found.first, fate, reason, found.second));
+    }
+  }
+
+  Reasons left_out_;
+  Reasons kept_;
 };
 
 std::string call(const CocoObject& object) {
@@ -94,6 +104,23 @@ std::unordered_map<std::int64_t, const T*> index_of(const std::vector<T>& items)
   return index;
 }
 
+bool touches(const image::XywhBox& box, const CocoImage& image) {
+  return box.x < static_cast<double>(image.width) && box.y < static_cast<double>(image.height) &&
+         box.x + box.w > 0.0 && box.y + box.h > 0.0;
+}
+
+/// What evaluation takes as it stands.
+void doubt_object(const CocoObject& object, const CocoImage& image, bool had_box, Problems& problems) {
+  if (!had_box) {
+    problems.doubt("annotations without a box of four numbers, which their outlines give", call(object));
+  }
+  if (!touches(object.box, image)) {
+    problems.doubt("annotations whose box lies outside their image; training leaves them out", call(object));
+  } else if (!(object.area > 0.0 && object.box.w > 0.0 && object.box.h > 0.0)) {
+    problems.doubt("annotations without an area; training leaves them out", call(object));
+  }
+}
+
 void keep_sound_objects(CocoFile& file, Problems& problems) {
   const auto images = index_of(file.images);
   const auto categories = index_of(file.categories);
@@ -111,21 +138,24 @@ void keep_sound_objects(CocoFile& file, Problems& problems) {
         if (!is_finite(object.box) || !std::isfinite(object.area)) {
           return {"annotations whose box or area is not finite", call(object)};
         }
+        const CocoImage& image = *images.at(object.image);
+        const bool had_box = object.has_box;
         try {
-          complete(file, object, *images.at(object.image));
+          complete(file, object, image);
         } catch (const Error&) {
           return {"annotations whose outline makes no sense", call(object)};
         }
         if (!object.has_box) return {"annotations without a box of four numbers", call(object)};
+        doubt_object(object, image, had_box, problems);
         return {};
       },
       problems);
   file.objects = std::move(objects);
 }
 
-std::uint32_t as_run(double value, const CocoFile& file, const CocoObject& object) {
+std::uint32_t as_run(double value) {
   if (!(value >= 0.0 && value <= 4294967295.0 && value == std::floor(value))) {
-    fail("{}: object {}: a run length is {}", file.name, object.id, value);
+    fail("a run length is {}", value);
   }
   return static_cast<std::uint32_t>(value);
 }
@@ -146,7 +176,7 @@ image::Rle polygon_mask(const CocoFile& file, const CocoObject& object, std::uin
   return image::merge(parts, image::Merge::unite);
 }
 
-image::Rle run_mask(const CocoFile& file, const CocoObject& object) {
+image::Rle run_mask(const CocoFile& file, const CocoObject& object) try {
   const CocoOutline& outline = object.outline;
   if (outline.kind == CocoOutline::Kind::text) {
     const auto text = std::string_view(file.text).substr(outline.begin, outline.end - outline.begin);
@@ -154,10 +184,12 @@ image::Rle run_mask(const CocoFile& file, const CocoObject& object) {
   }
   image::Rle rle{outline.height, outline.width, {}};
   for (std::uint64_t i = outline.begin; i < outline.end; ++i) {
-    rle.counts.push_back(as_run(file.numbers[i], file, object));
+    rle.counts.push_back(as_run(file.numbers[i]));
   }
   image::require_complete(rle);
   return rle;
+} catch (const Error& error) {
+  fail("{}: object {}: {}", file.name, object.id, error.what());
 }
 
 }  // namespace

@@ -68,7 +68,7 @@ struct CocoFile {
   std::vector<std::uint64_t>
       part_ends;  ///< end of each polygon in `numbers`; it begins where the last one ends
   std::string text;
-  /// What was left out and why, with a count and the first of each kind.
+  /// What was left out, or kept though it is strange, and why, with a count and the first of each kind.
   std::vector<std::string> problems;
 
   std::span<const double> part(std::uint64_t index) const;
@@ -79,8 +79,10 @@ struct CocoFile {
 /// Reads an annotation file as a stream: the file is mapped, not loaded. Left out, counted and named in
 /// `problems`: an image, category or object whose id was there before, objects of unknown images or
 /// categories, objects without a box whose outline gives none, boxes that are not four finite numbers, and
-/// outlines that make no sense. Throws Error naming the file: with the position of the byte at which it stops
-/// being JSON, for a field of another type, and where there are no images or no categories at all.
+/// outlines that make no sense. Counted and named as well, but kept: boxes outside their image and without an
+/// area, and those that only the outline gives. Throws Error naming the file: with the position of the byte
+/// at which it stops being JSON, for a field of another type, and where there are no images or no categories
+/// at all.
 CocoFile read_coco(const std::filesystem::path& path);
 
 /// Reads a result file, a list of objects with image_id, category_id, score and bbox or segmentation. Ids are

@@ -194,6 +194,11 @@ TEST_F(DetectionVerbs, WrongWishesAreRefused) {
   expect_refusal({"predict", "-w", nano(), "--score", "2", picture()}, 2, {"--score"});
   expect_refusal({"predict", "-w", nano(), "--overlap", "4", picture()}, 2, {"--overlap"});
   expect_refusal({"predict", "-w", nano(), "--tile", "64", "--overlap", "64", picture()}, 2, {"tiles"});
+  expect_refusal({"predict", "-w", nano(), "--window", "64", picture()}, 2, {"--window", "--tile"});
+  expect_refusal({"predict", "-w", nano(), "--size", "64", picture()}, 2, {"--size", "--fit"});
+  expect_refusal({"predict", "-w", nano(), "--fit", "native", picture()}, 2,
+                 {"--fit", "native", "LONGxSHORT"});
+  expect_refusal({"eval", "-w", nano(), "--tta", "-d", path("scenes").string()}, 2, {"--tta"});
   expect_refusal({"eval", "-w", nano(), "-d", path("scenes").string()}, 1, {"categories"});
 }
 

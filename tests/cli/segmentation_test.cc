@@ -177,6 +177,8 @@ TEST(SegmentationVerbs, WrongWishesAreRefused) {
   expect_refusal({"predict", "-w", nano(), "--stride", "4", "x.png"}, 2, {"--stride"});
   const std::string picture = golden_files("segmentation/toy/images/validation", ".png")[0].string();
   expect_refusal({"predict", "-w", nano(), "--window", "8", "--stride", "9", picture}, 2, {"window"});
+  expect_refusal({"predict", "-w", nano(), "--tile", "64", picture}, 2, {"--tile", "--window"});
+  expect_refusal({"predict", "-w", nano(), "--fit", "large", picture}, 2, {"--fit", "large", "LONGxSHORT"});
 }
 
 }  // namespace

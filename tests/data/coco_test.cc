@@ -88,6 +88,36 @@ TEST_F(Coco, WhatMakesNoSenseIsCountedAndNamed) {
                                  "1 left out: annotations whose outline makes no sense (the first is 6)"));
 }
 
+TEST_F(Coco, WhatIsStrangeIsKeptCountedAndNamed) {
+  const CocoFile coco = read_coco(file(with(R"(
+      {"id": 1, "image_id": 5, "category_id": 1, "bbox": [1, 1, 2, 2], "area": 4},
+      {"id": 2, "image_id": 5, "category_id": 1, "bbox": [8, 1, 2, 2], "area": 4},
+      {"id": 3, "image_id": 5, "category_id": 1, "bbox": [-9, 1, 9, 2], "area": 4},
+      {"id": 4, "image_id": 5, "category_id": 1, "bbox": [1, 1, 2, 0], "area": 4},
+      {"id": 5, "image_id": 5, "category_id": 1, "bbox": [1, 1, 2, 2], "segmentation": [[1, 1, 1, 1, 1, 1]], "area": 0},
+      {"id": 6, "image_id": 5, "category_id": 1, "bbox": [1, null], "segmentation": [[2, 2, 5, 2, 5, 5]]}
+      )")));
+  EXPECT_EQ(coco.objects.size(), 6U);
+  EXPECT_THAT(
+      coco.problems,
+      testing::UnorderedElementsAre(
+          "2 kept: annotations whose box lies outside their image; training leaves them out (the first is 2)",
+          "2 kept: annotations without an area; training leaves them out (the first is 4)",
+          "1 kept: annotations without a box of four numbers, which their outlines give (the first is 6)"));
+}
+
+TEST_F(Coco, ARunThatMakesNoSenseNamesFileAndObject) {
+  const CocoFile coco = read_coco(file(with(R"(
+      {"id": 3, "image_id": 5, "category_id": 1, "bbox": [1, 1, 2, 2], "area": 4,
+       "segmentation": {"size": [6, 8], "counts": [1]}})")));
+  try {
+    mask_of(coco, coco.objects.at(0), 6, 8);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::AllOf(HasSubstr(coco.name), HasSubstr("object 3")));
+  }
+}
+
 TEST_F(Coco, FilesThatAreNoAnnotationsAreRefused) {
   EXPECT_THAT(message("[]"), HasSubstr("no list \"images\""));
   EXPECT_THAT(message(R"({"images": {}})"), HasSubstr("a list was expected"));
