@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/file.h"
+#include "base/parallel.h"
 #include "cli/picture_answers.h"
 #include "cli/segmentation.h"
 #include "draw/segmentation.h"
@@ -61,7 +62,9 @@ void write_pictures(const SegmentationPredict& options, const SegmentationCard& 
 void look(const SegmentationPredict& options, const SegmentationNetwork& network,
           const SegmentationCard& card, const image::Image& picture, const std::filesystem::path& name,
           ordered_json& answer) {
-  const image::Image labels = segmentation::predict_labels(picture, card.predict, network.network());
+  ThreadPool pool(options.network.threads);
+  const image::Image labels =
+      segmentation::predict_labels(picture, card.predict, network.network(), pool.parallel_for());
   answer["classes"] = areas(labels, card);
   if (!options.out.empty()) write_pictures(options, card, picture, labels, name, answer);
 }

@@ -1,22 +1,25 @@
 #include "cli/whole_answer.h"
 
-#include "cli/measure.h"
+#include "base/parallel.h"
 #include "detector/run.h"
 #include "segmentation/scores.h"
 
 namespace spatialmamba::cli {
 namespace {
 
-Tensor label_maps(const ScoreMaps& scores, const ImageBatch& images) {
+Tensor label_maps(const ScoreMaps& scores, const ImageBatch& images, int threads) {
+  ThreadPool pool(threads);
   Tensor labels(DType::u8, {images.count, images.height, images.width});
   const std::int64_t values = scores.height * scores.width * scores.classes;
   const std::int64_t pixels = images.height * images.width;
   for (std::int64_t n = 0; n < images.count; ++n) {
     const float* from = scores.values.data() + n * values;
-    auto map = std::make_shared<const segmentation::ScoreMap>(
+    const auto map = std::make_shared<const segmentation::ScoreMap>(
         segmentation::ScoreMap{scores.height, scores.width, scores.classes, {from, from + values}});
-    const image::Image best = segmentation::best_classes(
-        segmentation::resized(segmentation::rows_of(std::move(map)), images.height, images.width));
+    const auto enlarged = [&] {
+      return segmentation::resized(segmentation::rows_of(map), images.height, images.width);
+    };
+    const image::Image best = segmentation::best_classes(enlarged, pool.parallel_for());
     std::ranges::copy(best.pixels, labels.mutable_data<std::uint8_t>() + n * pixels);
   }
   return labels;
@@ -84,7 +87,7 @@ TensorMap whole_answer(Session& session, const ImageBatch& images) {
   TensorMap answer;
   switch (session.model().task()) {
     case Task::segmentation:
-      answer.add("labels", label_maps(session.scores(images), images));
+      answer.add("labels", label_maps(session.scores(images), images, session.threads()));
       return answer;
     case Task::detection:
       return detections(session, images);

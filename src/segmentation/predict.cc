@@ -163,6 +163,23 @@ image::Image slide_in_strips(const image::Image& picture, const PredictOptions& 
   return labels;
 }
 
+/// The labels of a picture that is shown once and as a whole.
+image::Image label_whole(const image::Image& picture, const PredictOptions& options, const Network& network,
+                         const ParallelFor& parallel) {
+  const auto shown = shown_at(picture, options.ratios.front(), options);
+  const NetworkInput input = normalised(*shown, image::bounds(*shown), options.format);
+  const auto map = std::make_shared<const ScoreMap>(network(input));
+  return best_classes(
+      [&] {
+        return resized(resized(rows_of(map), input.height, input.width), picture.height, picture.width);
+      },
+      parallel);
+}
+
+bool is_shown_once(const PredictOptions& options) {
+  return !options.window && !options.flip && options.ratios.size() == 1;
+}
+
 bool is_slid_over_as_it_is(const PredictOptions& options) {
   return options.window && options.long_side == 0 && !options.flip && options.ratios == std::vector{1.0};
 }
@@ -237,8 +254,9 @@ ScoreRows predict_scores(const image::Image& picture, const PredictOptions& opti
 }
 
 image::Image predict_labels(const image::Image& picture, const PredictOptions& options,
-                            const Network& network) {
+                            const Network& network, const ParallelFor& parallel) {
   validate(options);
+  if (is_shown_once(options)) return label_whole(picture, options, network, parallel);
   if (is_slid_over_as_it_is(options)) return slide_in_strips(picture, options, network);
   return best_classes(predict_scores(picture, options, network));
 }

@@ -73,8 +73,9 @@ ScoreRows predict_scores(const image::Image& picture, const PredictOptions& opti
 
 /// The class of each pixel. Where a window slides over the picture as it is, it goes through strips of it,
 /// one after another, so that a wide picture needs no more memory for scores than a narrow one; the columns
-/// of windows between two strips are then computed twice.
+/// of windows between two strips are then computed twice. `parallel` finds the best classes of a picture that
+/// is shown once and as a whole.
 image::Image predict_labels(const image::Image& picture, const PredictOptions& options,
-                            const Network& network);
+                            const Network& network, const ParallelFor& parallel = {});
 
 }  // namespace spatialmamba::segmentation

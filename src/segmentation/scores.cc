@@ -116,6 +116,23 @@ void add_softmax(std::span<const float> scores, float weight, std::span<float> s
   for (std::size_t c = 0; c < scores.size(); ++c) sum[c] += weight * (exponentials[c] / total);
 }
 
+struct Rows {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+void label_rows(const ScoreRows& scores, const Rows& rows, image::Image& labels) {
+  const auto classes = static_cast<std::size_t>(scores.classes);
+  std::vector<float> row(scores.row_values());
+  for (std::int64_t y = rows.begin; y < rows.end; ++y) {
+    scores.read(y, row);
+    std::uint8_t* to = labels.row(static_cast<int>(y));
+    for (std::size_t at = 0; at < row.size(); at += classes) {
+      *to++ = static_cast<std::uint8_t>(first_largest(std::span<const float>(row).subspan(at, classes)));
+    }
+  }
+}
+
 }  // namespace
 
 ScoreRows rows_of(std::shared_ptr<const ScoreMap> map) {
@@ -170,19 +187,19 @@ ScoreRows mean_softmax(std::vector<ScoreRows> sources) {
 }
 
 image::Image best_classes(const ScoreRows& scores) {
-  if (scores.classes > kMostClasses) {
-    fail("label maps of 8 bits tell at most {} classes apart, not {}", kMostClasses, scores.classes);
+  return best_classes([&] { return scores; }, {});
+}
+
+image::Image best_classes(const std::function<ScoreRows()>& make_scores, const ParallelFor& parallel) {
+  constexpr std::int64_t kLeastRows = 16;
+  const ScoreRows first = make_scores();
+  if (first.classes > kMostClasses) {
+    fail("label maps of 8 bits tell at most {} classes apart, not {}", kMostClasses, first.classes);
   }
-  image::Image labels(static_cast<int>(scores.width), static_cast<int>(scores.height), 1);
-  const auto classes = static_cast<std::size_t>(scores.classes);
-  std::vector<float> row(scores.row_values());
-  for (int y = 0; y < labels.height; ++y) {
-    scores.read(y, row);
-    for (int x = 0; x < labels.width; ++x) {
-      const auto at = std::span<const float>(row).subspan(static_cast<std::size_t>(x) * classes, classes);
-      labels.row(y)[x] = static_cast<std::uint8_t>(first_largest(at));
-    }
-  }
+  image::Image labels(static_cast<int>(first.width), static_cast<int>(first.height), 1);
+  parallel(first.height, kLeastRows, [&](std::int64_t begin, std::int64_t end) {
+    label_rows(make_scores(), {begin, end}, labels);
+  });
   return labels;
 }
 

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "base/parallel.h"
 #include "image/image.h"
 
 namespace spatialmamba::segmentation {
@@ -45,5 +46,7 @@ ScoreRows mean_softmax(std::vector<ScoreRows> sources);
 
 /// The class with the highest score of each point (the first of equals), 1 channel. At most 255 classes.
 image::Image best_classes(const ScoreRows& scores);
+/// The same in bands of rows, each of which reads rows of its own.
+image::Image best_classes(const std::function<ScoreRows()>& make_scores, const ParallelFor& parallel);
 
 }  // namespace spatialmamba::segmentation

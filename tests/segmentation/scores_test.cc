@@ -106,6 +106,13 @@ TEST(ScoreRows, TheBestOfAnyNumberOfClassesWins) {
   }
 }
 
+TEST(ScoreRows, BandsOfRowsGiveTheSameLabels) {
+  const auto map = random_map(20, 9, 30);
+  const auto make = [&] { return resized(rows_of(map), 83, 31); };
+  ThreadPool pool(3);
+  EXPECT_EQ(best_classes(make, pool.parallel_for()), best_classes(make()));
+}
+
 /// A network whose scores are the means of 4 x 4 pixels: what windows see equals what the whole picture
 /// shows.
 ScoreMap quarter(const NetworkInput& input) {
