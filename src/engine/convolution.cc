@@ -1,9 +1,166 @@
 #include "engine/convolution.h"
 
+#include <algorithm>
+#include <array>
+
+#include "kernels/winograd.h"
+
 namespace spatialmamba::engine {
 
-using kernels::GemmActivation;
 using kernels::PackedRows;
+
+namespace {
+
+constexpr std::int64_t kLine = 16;  // floats of a cache line
+constexpr std::int64_t kMostPlaces = kernels::kMostTileInputs * kernels::kMostTileInputs;
+
+/// The tiles that the maps of a batch are cut into, row by row.
+class Tiles {
+ public:
+  Tiles(const Map& map, kernels::WinogradTile tile)
+      : map_(map),
+        outputs_(kernels::outputs_of(tile)),
+        inputs_(kernels::inputs_of(tile)),
+        rows_(divide_up(map.shape.height, outputs_)),
+        columns_(divide_up(map.shape.width, outputs_)) {}
+
+  std::int64_t count() const { return map_.shape.images * rows_ * columns_; }
+
+  /// The pixels of a tile of inputs; `zeros` those beyond the border.
+  void find_inputs(std::int64_t tile, const float* zeros, const float** pixels) const {
+    const MapShape& shape = map_.shape;
+    const Corner corner = corner_of(tile);
+    for (std::int64_t i = 0; i < inputs_; ++i) {
+      const std::int64_t y = corner.y + i - 1;
+      const float* row = map_.data + (corner.image * shape.height + y) * shape.width * shape.channels;
+      for (std::int64_t j = 0; j < inputs_; ++j) {
+        const std::int64_t x = corner.x + j - 1;
+        const bool inside = y >= 0 && y < shape.height && x >= 0 && x < shape.width;
+        pixels[i * inputs_ + j] = inside ? row + x * shape.channels : zeros;
+      }
+    }
+  }
+
+  /// Where a tile of outputs lies in `out` (N, H, W, channels).
+  kernels::WinogradOutput find_outputs(std::int64_t tile, std::int64_t channels, float* out) const {
+    const MapShape& shape = map_.shape;
+    const Corner corner = corner_of(tile);
+    return {.data = out + ((corner.image * shape.height + corner.y) * shape.width + corner.x) * channels,
+            .row_stride = shape.width * channels,
+            .column_stride = channels,
+            .rows = std::min(outputs_, shape.height - corner.y),
+            .columns = std::min(outputs_, shape.width - corner.x),
+            .bias = nullptr,
+            .relu = false};
+  }
+
+ private:
+  struct Corner {
+    std::int64_t image;
+    std::int64_t y;
+    std::int64_t x;
+  };
+  Corner corner_of(std::int64_t tile) const {
+    return {tile / (rows_ * columns_), tile / columns_ % rows_ * outputs_, tile % columns_ * outputs_};
+  }
+
+  Map map_;
+  std::int64_t outputs_;
+  std::int64_t inputs_;
+  std::int64_t rows_;
+  std::int64_t columns_;
+};
+
+/// A convolution of some tiles. One row of places is transformed, packed and multiplied after the other, so
+/// that what the products read stays in a cache.
+class TileTask {
+ public:
+  static std::int64_t floats(const TileConvolution& convolution, std::int64_t tiles) {
+    const PackedLinear& any = convolution.places.front();
+    const std::int64_t side = kernels::inputs_of(convolution.tile);
+    return side * any.packed_size(tiles) + side * side * place_stride(any, tiles) +
+           (side * kTilesAtOnce + 1) * any.inputs();
+  }
+
+  TileTask(const TileConvolution& convolution, const Tiles& tiles, const Task& task, kernels::Isa isa,
+           TaskMemory& memory)
+      : convolution_(convolution),
+        tiles_(tiles),
+        task_(task),
+        isa_(isa),
+        any_(convolution.places.front()),
+        side_(kernels::inputs_of(convolution.tile)),
+        columns_(task.columns(any_)) {
+    for (std::int64_t j = 0; j < side_; ++j) packed_[index(j)] = memory.take_packed(any_, task.count());
+    products_ = memory.take(side_ * side_ * place_stride(any_, task.count()));
+    transformed_ = memory.take(side_ * kTilesAtOnce * any_.inputs());
+    zeros_ = memory.take(any_.inputs());
+    std::fill_n(zeros_, any_.inputs(), 0.0F);
+  }
+
+  void multiply() {
+    for (std::int64_t row = 0; row < side_; ++row) {
+      for (std::int64_t first = 0; first < task_.count(); first += kTilesAtOnce) transform(row, first);
+      for (std::int64_t j = 0; j < side_; ++j) {
+        const std::int64_t place = row * side_ + j;
+        convolution_.places[index(place)].multiply(
+            packed_[index(j)], columns_,
+            {.data = products_ + place * place_stride(any_, task_.count()), .stride = any_.outputs()});
+      }
+    }
+  }
+
+  void finish(bool relu, float* out) const {
+    for (std::int64_t t = 0; t < task_.count(); ++t) {
+      kernels::WinogradOutput output =
+          tiles_.find_outputs(task_.rows.begin + t, any_.outputs(), out + columns_.begin);
+      output.bias = convolution_.bias.data() + columns_.begin;
+      output.relu = relu;
+      kernels::winograd_output(convolution_.tile, products_ + t * any_.outputs() + columns_.begin,
+                               place_stride(any_, task_.count()), columns_.end - columns_.begin, output,
+                               isa_);
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kTilesAtOnce = 4;  // are packed together
+
+  static std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
+  /// A cache line more, lest the places of a tile fall into the same cache set.
+  static std::int64_t place_stride(const PackedLinear& layer, std::int64_t tiles) {
+    return divide_up(tiles * layer.outputs(), kLine) * kLine + kLine;
+  }
+
+  /// Packs a row of places of some of the tiles.
+  void transform(std::int64_t row, std::int64_t first) {
+    const std::int64_t channels = any_.inputs();
+    const std::int64_t count = std::min(kTilesAtOnce, task_.count() - first);
+    for (std::int64_t t = 0; t < count; ++t) {
+      const float* pixels[kMostPlaces];
+      tiles_.find_inputs(task_.rows.begin + first + t, zeros_, pixels);
+      kernels::winograd_input_row(convolution_.tile, row, pixels, channels, transformed_ + t * channels,
+                                  kTilesAtOnce * channels, isa_);
+    }
+    for (std::int64_t j = 0; j < side_; ++j) {
+      any_.pack(transformed_ + j * kTilesAtOnce * channels, channels, count, first, 0, channels,
+                packed_[index(j)]);
+    }
+  }
+
+  const TileConvolution& convolution_;
+  const Tiles& tiles_;
+  const Task& task_;
+  kernels::Isa isa_;
+  const PackedLinear& any_;
+  std::int64_t side_;
+  RowRange columns_;
+  std::array<PackedRows, kernels::kMostTileInputs> packed_{};
+  float* products_ = nullptr;
+  float* transformed_ = nullptr;
+  float* zeros_ = nullptr;
+};
+
+}  // namespace
 
 void convolve_patches(const Executor& run, std::string_view part, const PackedLinear& layer,
                       const ConvInput& input, const kernels::LinearOutput& output) {
@@ -19,33 +176,21 @@ void convolve_patches(const Executor& run, std::string_view part, const PackedLi
   });
 }
 
-void convolve(const Executor& run, std::string_view name, const SlicedConvolution& convolution,
-              const Map& map, GemmActivation activation, float* out) {
-  const MapShape& shape = map.shape;
-  const ConvInput input{map.data, shape.images, shape.height, shape.width, shape.channels, 1};
-  const auto& slices = convolution.slices;
-  const PackedLinear& any = slices.front();
-  const std::int64_t outputs = any.outputs();
-  const TaskGrid tasks = run.grid(shape.tokens(), any);
-  run.step(name, "convolution", 3.0 * linear_flops(any, shape.tokens()),
-           shape.size() + 2 * shape.tokens() * outputs + 3 * any.inputs() * outputs, [&] {
-             run.for_tasks(tasks, any.packed_size(tasks.block_rows()),
+void convolve(const Executor& run, std::string_view name, const TileConvolution& convolution, const Map& map,
+              bool relu, float* out) {
+  const Tiles tiles(map, convolution.tile);
+  const PackedLinear& any = convolution.places.front();
+  constexpr std::int64_t kPanelTiles = 14;
+  const TaskGrid tasks(tiles.count(), kPanelTiles, run.parallel().threads());
+  const auto places = std::ssize(convolution.places);
+  run.step(name, "convolution", static_cast<double>(places) * linear_flops(any, tiles.count()),
+           map.shape.size() + map.shape.tokens() * any.outputs() + places * any.inputs() * any.outputs(),
+           [&] {
+             run.for_tasks(tasks, TileTask::floats(convolution, tasks.block_rows()),
                            [&](const Task& task, TaskMemory& memory) {
-                             const PackedRows packed = memory.take_packed(any, task.count());
-                             for (std::int64_t ky = 0; ky < 3; ++ky) {
-                               const PackedLinear& slice = slices[static_cast<std::size_t>(ky)];
-                               const bool begins = ky == 0;
-                               const bool ends = ky == 2;
-                               pack_patch_rows(slice, input, ky, task.rows, packed);
-                               slice.multiply(packed, task.columns(slice),
-                                              at_rows({.data = out,
-                                                       .stride = outputs,
-                                                       .activation = ends ? activation : GemmActivation::none,
-                                                       .residual = begins ? nullptr : out,
-                                                       .residual_stride = outputs,
-                                                       .activate_sum = ends},
-                                                      task));
-                             }
+                             TileTask tile_task(convolution, tiles, task, run.isa(), memory);
+                             tile_task.multiply();
+                             tile_task.finish(relu, out);
                            });
            });
 }

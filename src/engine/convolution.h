@@ -13,8 +13,8 @@ namespace spatialmamba::engine {
 void convolve_patches(const Executor& run, std::string_view part, const PackedLinear& layer,
                       const ConvInput& input, const kernels::LinearOutput& output);
 
-/// out (N, H, W, outputs) of a map (N, H, W, C).
-void convolve(const Executor& run, std::string_view name, const SlicedConvolution& convolution,
-              const Map& map, kernels::GemmActivation activation, float* out);
+/// out (N, H, W, outputs) of a map (N, H, W, C), which it may not overlap; then the rectifier where `relu`.
+void convolve(const Executor& run, std::string_view name, const TileConvolution& convolution, const Map& map,
+              bool relu, float* out);
 
 }  // namespace spatialmamba::engine

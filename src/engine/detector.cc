@@ -109,8 +109,7 @@ void build_pyramid(const MaskRcnn& detector, const Features& features, Memory me
     add_enlarged(run, {pyramid[i].shape, merged[i]}, pyramid[i - 1].shape, merged[i - 1]);
   }
   for (std::size_t i = 0; i <= top; ++i) {
-    convolve(run, "fpn_convs", detector.pyramid[i], {pyramid[i].shape, merged[i]}, GemmActivation::none,
-             data[i]);
+    convolve(run, "fpn_convs", detector.pyramid[i], {pyramid[i].shape, merged[i]}, false, data[i]);
   }
   copy_half(pyramid[top], pyramid.back().shape, data.back());
 }
@@ -234,7 +233,7 @@ DetectorMaps detector_maps(const MaskRcnn& detector, const Features& features, f
   float* hidden = pieces.take(shapes[0].tokens() * rpn_channels(detector));
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     const std::int64_t tokens = shapes[i].tokens();
-    convolve(run, "rpn_conv", detector.rpn, maps.pyramid[i], GemmActivation::relu, hidden);
+    convolve(run, "rpn_conv", detector.rpn, maps.pyramid[i], true, hidden);
     run.linear("rpn_cls", detector.rpn_scores, tokens, hidden,
                {.data = scores[i], .stride = maps.scores[i].shape.channels});
     run.linear("rpn_reg", detector.rpn_deltas, tokens, hidden,
@@ -298,8 +297,8 @@ void outline_regions(const MaskRcnn& detector, const DetectorMaps& maps, std::sp
     float* next = pieces.take(floats);
     pool(maps, block, kMaskBins, run, now);
     MapShape shape{n, kMaskBins, kMaskBins, pyramid_channels(detector)};
-    for (const SlicedConvolution& convolution : detector.mask) {
-      convolve(run, "convs", convolution, {shape, now}, GemmActivation::relu, next);
+    for (const TileConvolution& convolution : detector.mask) {
+      convolve(run, "convs", convolution, {shape, now}, true, next);
       std::swap(now, next);
       shape.channels = c;
     }

@@ -34,18 +34,24 @@ class Packer {
   PackedLinear conv_bn(const std::string& name) const { return linear(name + ".conv", name + ".bn"); }
 
   /// Its 3x3 one.
-  SlicedConvolution sliced_bn(const std::string& name) const {
-    return sliced(read_affine(parameters_, name + ".conv", name + ".bn"),
-                  {0, parameters_.size(name + ".conv.weight", 1)});
+  TileConvolution tiled_bn(const std::string& name, kernels::WinogradTile tile) const {
+    return tiled(read_affine(parameters_, name + ".conv", name + ".bn"),
+                 {0, parameters_.size(name + ".conv.weight", 1)}, tile);
   }
-  SlicedConvolution sliced(const Affine& affine, RowRange inputs) const {
-    SlicedConvolution convolution;
-    for (std::size_t ky = 0; ky < convolution.slices.size(); ++ky) {
-      Affine slice = kernel_row(affine, static_cast<std::int64_t>(ky), inputs);
-      if (ky > 0) std::ranges::fill(slice.bias, 0.0F);
-      convolution.slices[ky] = pack(slice);
+  TileConvolution tiled(const Affine& affine, RowRange inputs, kernels::WinogradTile tile) const {
+    TileConvolution convolution{.tile = tile, .places = {}, .bias = aligned(affine.bias)};
+    const std::int64_t side = kernels::inputs_of(tile);
+    for (std::int64_t i = 0; i < side * side; ++i) {
+      convolution.places.push_back(pack(transformed_kernel(affine, inputs, tile, i / side, i % side)));
     }
     return convolution;
+  }
+  /// Large tiles save products, but have more weights, which small maps do not repay; and what comes of them
+  /// is less exact, which bf16 does not bear.
+  kernels::WinogradTile tile_for(std::size_t level) const {
+    constexpr std::size_t kLargeLevels = 2;
+    const bool large = multiply_ == kernels::Multiply::full && level < kLargeLevels;
+    return large ? kernels::WinogradTile::four : kernels::WinogradTile::two;
   }
   UpsampledConvolution upsampled(const Affine& affine, RowRange inputs) const {
     UpsampledConvolution convolution;
@@ -57,10 +63,11 @@ class Packer {
     return convolution;
   }
   /// The same, of a map and of enlarged ones of `channels` channels each.
-  JoiningConvolution joining_bn(const std::string& name, std::int64_t channels, std::int64_t others) const {
+  JoiningConvolution joining_bn(const std::string& name, std::int64_t channels, std::int64_t others,
+                                kernels::WinogradTile tile) const {
     const Affine affine = read_affine(parameters_, name + ".conv", name + ".bn");
     std::int64_t begin = parameters_.size(name + ".conv.weight", 1) - others * channels;
-    JoiningConvolution convolution{.first = sliced(affine, {0, begin}), .others = {}};
+    JoiningConvolution convolution{.first = tiled(affine, {0, begin}, tile), .others = {}};
     for (std::int64_t i = 0; i < others; ++i, begin += channels) {
       convolution.others.push_back(upsampled(affine, {begin, begin + channels}));
     }
@@ -76,28 +83,31 @@ class Packer {
     for (std::size_t i = 0; i < head.pools.size(); ++i) {
       head.pooled.push_back(conv_bn(fmt::format("{}.psp_modules.{}.1", name, i)));
     }
-    head.bottleneck = joining_bn(name + ".bottleneck", channels, std::ssize(head.pools));
+    head.bottleneck =
+        joining_bn(name + ".bottleneck", channels, std::ssize(head.pools), tile_for(dims.size() - 1));
     for (std::size_t i = 0; i + 1 < dims.size(); ++i) {
       head.laterals.push_back(conv_bn(fmt::format("{}.lateral_convs.{}", name, i)));
-      head.fpn.push_back(sliced_bn(fmt::format("{}.fpn_convs.{}", name, i)));
+      head.fpn.push_back(tiled_bn(fmt::format("{}.fpn_convs.{}", name, i), tile_for(i)));
     }
-    head.fuse = joining_bn(name + ".fpn_bottleneck", channels, std::ssize(dims) - 1);
+    head.fuse = joining_bn(name + ".fpn_bottleneck", channels, std::ssize(dims) - 1, tile_for(0));
     head.classifier = linear(name + ".conv_seg");
     return head;
   }
 
   /// A 3x3 convolution with bias of one map.
-  SlicedConvolution conv(const std::string& name) const {
-    return sliced(read_affine(parameters_, name), {0, parameters_.size(name + ".weight", 1)});
+  TileConvolution conv(const std::string& name, kernels::WinogradTile tile) const {
+    return tiled(read_affine(parameters_, name), {0, parameters_.size(name + ".weight", 1)}, tile);
   }
 
   MaskRcnn mask_rcnn(const DetectorArchitecture& architecture) const {
+    // Proposals are ranked: small tiles are nearly as exact as plain sums, large ones swap more near ties.
+    constexpr auto kRankingTile = kernels::WinogradTile::two;
     MaskRcnn detector;
     for (std::size_t i = 0; i < architecture.backbone.dims.size(); ++i) {
       detector.laterals.push_back(linear(fmt::format("neck.lateral_convs.{}.conv", i)));
-      detector.pyramid.push_back(conv(fmt::format("neck.fpn_convs.{}.conv", i)));
+      detector.pyramid.push_back(conv(fmt::format("neck.fpn_convs.{}.conv", i), kRankingTile));
     }
-    detector.rpn = conv("rpn_head.rpn_conv");
+    detector.rpn = conv("rpn_head.rpn_conv", kRankingTile);
     detector.rpn_scores = linear("rpn_head.rpn_cls");
     detector.rpn_deltas = linear("rpn_head.rpn_reg");
     const std::string box = "roi_head.bbox_head.";
@@ -107,7 +117,7 @@ class Packer {
     detector.deltas = linear(box + "fc_reg");
     const std::string mask = "roi_head.mask_head.";
     for (std::int64_t i = 0; i < kMaskConvolutions; ++i) {
-      detector.mask.push_back(conv(fmt::format("{}convs.{}.conv", mask, i)));
+      detector.mask.push_back(conv(fmt::format("{}convs.{}.conv", mask, i), tile_for(0)));
     }
     detector.upsample = pack(transposed_2x2(parameters_, mask + "upsample"));
     detector.mask_weights = values(mask + "conv_logits.weight");
@@ -248,23 +258,6 @@ class Packer {
   kernels::Multiply multiply_;
 };
 
-/// Packed rows of pairs of bf16 cannot begin in the middle of a pair.
-void require_even(const SegmentorArchitecture& architecture, kernels::Multiply multiply) {
-  if (multiply == kernels::Multiply::bf16 &&
-      (architecture.channels % 2 != 0 || architecture.backbone.dims.back() % 2 != 0)) {
-    fail_usage("bf16: the decode head needs even numbers of channels, it has {} and {}; use fp32",
-               architecture.channels, architecture.backbone.dims.back());
-  }
-}
-
-/// Rows of patches begin at even places.
-void require_even(const DetectorArchitecture& architecture) {
-  for (const std::int64_t channels :
-       {architecture.channels, architecture.rpn_channels, architecture.mask_channels}) {
-    if (channels % 2 != 0) fail("the engine runs detectors with even numbers of channels, not {}", channels);
-  }
-}
-
 std::int64_t bytes_of(const AlignedVector<float>& values) {
   return static_cast<std::int64_t>(values.size() * sizeof(float));
 }
@@ -289,26 +282,29 @@ std::int64_t bytes_of(std::span<const PackedLinear> layers) {
   for (const PackedLinear& layer : layers) total += layer.bytes();
   return total;
 }
+std::int64_t bytes_of(const TileConvolution& convolution) {
+  return bytes_of(convolution.places) + bytes_of(convolution.bias);
+}
 std::int64_t bytes_of(const JoiningConvolution& convolution) {
-  std::int64_t total = bytes_of(convolution.first.slices);
+  std::int64_t total = bytes_of(convolution.first);
   for (const UpsampledConvolution& other : convolution.others) total += bytes_of(other.blocks);
   return total;
 }
 std::int64_t bytes_of(const UperHead& head) {
   std::int64_t total = bytes_of(head.pooled) + bytes_of(head.bottleneck) + bytes_of(head.laterals) +
                        bytes_of(head.fuse) + head.classifier.bytes();
-  for (const SlicedConvolution& convolution : head.fpn) total += bytes_of(convolution.slices);
+  for (const TileConvolution& convolution : head.fpn) total += bytes_of(convolution);
   return total;
 }
 
 std::int64_t bytes_of(const MaskRcnn& detector) {
-  std::int64_t total = bytes_of(detector.laterals) + bytes_of(detector.rpn.slices) +
-                       detector.rpn_scores.bytes() + detector.rpn_deltas.bytes() + detector.scores.bytes() +
-                       detector.deltas.bytes() + detector.upsample.bytes() + bytes_of(detector.mask_weights) +
+  std::int64_t total = bytes_of(detector.laterals) + bytes_of(detector.rpn) + detector.rpn_scores.bytes() +
+                       detector.rpn_deltas.bytes() + detector.scores.bytes() + detector.deltas.bytes() +
+                       detector.upsample.bytes() + bytes_of(detector.mask_weights) +
                        bytes_of(detector.mask_bias);
   for (const PackedLinear& layer : detector.shared) total += layer.bytes();
-  for (const SlicedConvolution& convolution : detector.pyramid) total += bytes_of(convolution.slices);
-  for (const SlicedConvolution& convolution : detector.mask) total += bytes_of(convolution.slices);
+  for (const TileConvolution& convolution : detector.pyramid) total += bytes_of(convolution);
+  for (const TileConvolution& convolution : detector.mask) total += bytes_of(convolution);
   return total;
 }
 
@@ -348,7 +344,6 @@ Network pack_network(const TensorMap& tensors, const std::string& source, kernel
       break;
     case Task::segmentation:
       segmentor = require_segmentor(tensors, source);
-      require_even(segmentor, multiply);
       network.architecture = segmentor.backbone;
       network.num_classes = segmentor.num_classes;
       prefix = "backbone.";
@@ -356,7 +351,6 @@ Network pack_network(const TensorMap& tensors, const std::string& source, kernel
       break;
     case Task::detection:
       detector = require_detector(tensors, source);
-      require_even(detector);
       network.architecture = detector.backbone;
       network.num_classes = detector.num_classes;
       prefix = "backbone.";

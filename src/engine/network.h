@@ -11,6 +11,7 @@
 #include "kernels/depthwise_pixels.h"
 #include "kernels/packed_linear.h"
 #include "kernels/scan_fusion.h"
+#include "kernels/winograd.h"
 #include "spatialmamba/architecture.h"
 #include "spatialmamba/tensor.h"
 
@@ -53,10 +54,11 @@ struct Downsampling {
   PackedLinear reduce;    ///< [next, 8d], BatchNorm folded in
 };
 
-/// A dense 3x3 convolution, each row of the kernel as a linear layer of its own whose products are added up:
-/// the packed patches stay in a cache.
-struct SlicedConvolution {
-  std::array<PackedLinear, 3> slices;  ///< [row of the kernel], inputs [3][C]; bias in the first
+/// A dense 3x3 convolution with stride 1 by minimal filtering, see kernels/winograd.h.
+struct TileConvolution {
+  kernels::WinogradTile tile = kernels::WinogradTile::two;
+  std::vector<PackedLinear> places;  ///< [n²] of a transformed tile, [outputs, inputs] each
+  AlignedVector<float> bias;         ///< [outputs]
 };
 
 /// A dense 3x3 convolution of a map that is enlarged before: channels are mixed first, see
@@ -68,7 +70,7 @@ inline constexpr std::int64_t kTapChannels = 32;
 
 /// A dense 3x3 convolution of several maps side by side, all but the first enlarged.
 struct JoiningConvolution {
-  SlicedConvolution first;
+  TileConvolution first;
   std::vector<UpsampledConvolution> others;
 };
 
@@ -78,25 +80,25 @@ struct UperHead {
   std::vector<PackedLinear> pooled;    ///< [C, d of the last stage] each
   JoiningConvolution bottleneck;       ///< of the last stage's map and the pooled ones
   std::vector<PackedLinear> laterals;  ///< [C, d] of every stage but the last
-  std::vector<SlicedConvolution> fpn;  ///< of every level but the last
+  std::vector<TileConvolution> fpn;    ///< of every level but the last
   JoiningConvolution fuse;             ///< of all levels
   PackedLinear classifier;             ///< [classes, C]
 };
 
-/// What Mask R-CNN adds to a backbone. Its maps have even numbers of channels.
+/// What Mask R-CNN adds to a backbone.
 struct MaskRcnn {
-  std::vector<PackedLinear> laterals;      ///< [C, d] of every stage
-  std::vector<SlicedConvolution> pyramid;  ///< of every level but the last
-  SlicedConvolution rpn;
-  PackedLinear rpn_scores;              ///< [shapes, C]
-  PackedLinear rpn_deltas;              ///< [4 · shapes, C]
-  std::array<PackedLinear, 2> shared;   ///< of the box head; the first reads [7][7][C]
-  PackedLinear scores;                  ///< [classes + 1, ...]
-  PackedLinear deltas;                  ///< [4 · classes, ...]
-  std::vector<SlicedConvolution> mask;  ///< of the mask head
-  PackedLinear upsample;                ///< a 2x2 convolution transposed, stride 2: [2][2][C] of each pixel
-  AlignedVector<float> mask_weights;    ///< [classes][C]
-  AlignedVector<float> mask_bias;       ///< [classes]
+  std::vector<PackedLinear> laterals;    ///< [C, d] of every stage
+  std::vector<TileConvolution> pyramid;  ///< of every level but the last
+  TileConvolution rpn;
+  PackedLinear rpn_scores;             ///< [shapes, C]
+  PackedLinear rpn_deltas;             ///< [4 · shapes, C]
+  std::array<PackedLinear, 2> shared;  ///< of the box head; the first reads [7][7][C]
+  PackedLinear scores;                 ///< [classes + 1, ...]
+  PackedLinear deltas;                 ///< [4 · classes, ...]
+  std::vector<TileConvolution> mask;   ///< of the mask head
+  PackedLinear upsample;               ///< a 2x2 convolution transposed, stride 2: [2][2][C] of each pixel
+  AlignedVector<float> mask_weights;   ///< [classes][C]
+  AlignedVector<float> mask_bias;      ///< [classes]
 };
 
 struct Stage {

@@ -1,6 +1,7 @@
 #include "engine/parameters.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -131,21 +132,23 @@ Affine channels_last(const Affine& affine, const ConvSizes& sizes) {
   return moved;
 }
 
-Affine kernel_row(const Affine& affine, std::int64_t ky, kernels::RowRange inputs) {
+Affine transformed_kernel(const Affine& affine, kernels::RowRange inputs, kernels::WinogradTile tile,
+                          std::int64_t row, std::int64_t column) {
+  const std::array<double, 9> factors = kernels::winograd_filter(tile, row, column);
+  constexpr auto kTaps = static_cast<std::int64_t>(factors.size());
   const auto outputs = std::ssize(affine.bias);
-  const std::int64_t all = std::ssize(affine.weights) / outputs / 9;
-  const std::int64_t count = inputs.end - inputs.begin;
-  Affine row{.weights = std::vector<float>(static_cast<std::size_t>(outputs * 3 * count)),
-             .bias = affine.bias};
+  const std::int64_t all = std::ssize(affine.weights) / outputs / kTaps;
+  Affine transformed{.weights = {}, .bias = std::vector<float>(static_cast<std::size_t>(outputs))};
+  transformed.weights.reserve(static_cast<std::size_t>(outputs * (inputs.end - inputs.begin)));
   for (std::int64_t o = 0; o < outputs; ++o) {
-    for (std::int64_t kx = 0; kx < 3; ++kx) {
-      for (std::int64_t i = 0; i < count; ++i) {
-        row.weights[static_cast<std::size_t>((o * 3 + kx) * count + i)] =
-            affine.weights[static_cast<std::size_t>(((o * all + inputs.begin + i) * 3 + ky) * 3 + kx)];
-      }
+    for (std::int64_t i = inputs.begin; i < inputs.end; ++i) {
+      const float* taps = affine.weights.data() + (o * all + i) * kTaps;
+      double sum = 0.0;
+      for (std::size_t k = 0; k < factors.size(); ++k) sum += factors[k] * static_cast<double>(taps[k]);
+      transformed.weights.push_back(static_cast<float>(sum));
     }
   }
-  return row;
+  return transformed;
 }
 
 Affine kernel_taps(const Affine& affine, kernels::RowRange outputs, kernels::RowRange inputs) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/partial_sums.h"
+#include "kernels/winograd.h"
 #include "spatialmamba/tensor.h"
 
 namespace spatialmamba::engine {
@@ -56,9 +57,10 @@ struct ConvSizes {
 /// zeros for the outputs and inputs that are padding.
 Affine channels_last(const Affine& affine, const ConvSizes& sizes);
 
-/// One row of the kernel of a 3x3 convolution [O, I, 3, 3], for the inputs [inputs.begin, inputs.end) alone,
-/// as [O][3][I]; the bias comes along.
-Affine kernel_row(const Affine& affine, std::int64_t ky, kernels::RowRange inputs);
+/// What stands at one place of the transformed kernels of a 3x3 convolution [O, I, 3, 3], for some of the
+/// inputs alone, as [O][inputs]; without bias.
+Affine transformed_kernel(const Affine& affine, kernels::RowRange inputs, kernels::WinogradTile tile,
+                          std::int64_t row, std::int64_t column);
 
 /// Those outputs of a 3x3 convolution [O, I, 3, 3] tap by tap, for some of the inputs alone, as
 /// [3][3][outputs][inputs]; without bias.

@@ -32,17 +32,16 @@ void pack_border(const PackedLinear& layer, const ConvInput& in, const float* ro
   }
 }
 
-void pack_row_part(const PackedLinear& layer, const ConvInput& in, const RowPart& part, RowRange kernel_rows,
-                   PackedRows packed) {
+void pack_row_part(const PackedLinear& layer, const ConvInput& in, const RowPart& part, PackedRows packed) {
   const std::int64_t c = in.channels;
   // Outputs whose three columns lie inside: there a row of the patch is contiguous.
   const std::int64_t inner_end =
       in.width < 2 ? 0 : std::min((in.width - 2) / in.stride + 1, part.columns.end);
   const std::int64_t inner_begin =
       std::min(std::max<std::int64_t>(part.columns.begin, 1), std::max(inner_end, part.columns.begin));
-  for (std::int64_t ky = kernel_rows.begin; ky < kernel_rows.end; ++ky) {
+  for (std::int64_t ky = 0; ky < 3; ++ky) {
     const std::int64_t y = part.oy * in.stride + ky - 1;
-    const std::int64_t k = (ky - kernel_rows.begin) * 3 * c;
+    const std::int64_t k = ky * 3 * c;
     if (y < 0 || y >= in.height) {
       layer.clear(part.columns.end - part.columns.begin, part.packed_row, k, 3 * c, packed);
       continue;
@@ -62,8 +61,9 @@ void pack_row_part(const PackedLinear& layer, const ConvInput& in, const RowPart
   }
 }
 
-void pack_kernel_rows(const PackedLinear& layer, const ConvInput& in, RowRange kernel_rows, RowRange pixels,
-                      PackedRows packed) {
+}  // namespace
+
+void pack_patches(const PackedLinear& layer, const ConvInput& in, RowRange pixels, PackedRows packed) {
   const std::int64_t out_width = in.out_width();
   const std::int64_t out_height = in.out_height();
   for (std::int64_t pixel = pixels.begin; pixel < pixels.end;) {
@@ -75,20 +75,9 @@ void pack_kernel_rows(const PackedLinear& layer, const ConvInput& in, RowRange k
                    .oy = pixel / out_width % out_height,
                    .columns = {column, column + count},
                    .packed_row = pixel - pixels.begin},
-                  kernel_rows, packed);
+                  packed);
     pixel += count;
   }
-}
-
-}  // namespace
-
-void pack_patches(const PackedLinear& layer, const ConvInput& in, RowRange pixels, PackedRows packed) {
-  pack_kernel_rows(layer, in, {0, 3}, pixels, packed);
-}
-
-void pack_patch_rows(const PackedLinear& layer, const ConvInput& in, std::int64_t ky, RowRange pixels,
-                     PackedRows packed) {
-  pack_kernel_rows(layer, in, {ky, ky + 1}, pixels, packed);
 }
 
 void copy_images(const ImageBatch& images, std::int64_t channels, float* to, const ParallelFor& parallel) {

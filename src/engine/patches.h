@@ -28,9 +28,6 @@ struct ConvInput {
 /// layer's inputs: straight from the images, no matrix of patches is ever formed.
 void pack_patches(const kernels::PackedLinear& layer, const ConvInput& input, RowRange pixels,
                   kernels::PackedRows packed);
-/// One row of the kernel alone: [3][C].
-void pack_patch_rows(const kernels::PackedLinear& layer, const ConvInput& input, std::int64_t ky,
-                     RowRange pixels, kernels::PackedRows packed);
 
 /// The images as [N, H, W, C], C padded with zeros to stem_padded(channels).
 void copy_images(const ImageBatch& images, std::int64_t channels, float* to, const ParallelFor& parallel);

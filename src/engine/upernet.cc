@@ -148,14 +148,13 @@ class Decoder {
     const Map level{levels_shape(i), levels_[i]};
     if (i == head_.fpn.size()) return level;
     float* out = take(level.shape.size());
-    convolve(run_, "fpn_convs", head_.fpn[i], level, GemmActivation::relu, out);
+    convolve(run_, "fpn_convs", head_.fpn[i], level, true, out);
     return {level.shape, out};
   }
 
   /// The first map's part of a sum that add() ends.
   void begin_sum(std::string_view name, const JoiningConvolution& convolution, const Map& map, float* out) {
-    const bool whole = convolution.others.empty();
-    convolve(run_, name, convolution.first, map, whole ? GemmActivation::relu : GemmActivation::none, out);
+    convolve(run_, name, convolution.first, map, convolution.others.empty(), out);
   }
   void add(std::string_view name, std::span<const UpsampledInput> inputs, const MapShape& shape, bool relu,
            float* out) {

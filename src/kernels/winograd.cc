@@ -29,8 +29,8 @@ template <>
 struct WinogradMatrices<4> {
   static constexpr double kRoot = std::numbers::sqrt2;
   static constexpr double kHalf = std::numbers::sqrt2 / 2;
-  static constexpr double kInput[6][6] = {{1, 0, -2.5, 0, 1, 0},         {0, -kRoot, -2, kHalf, 1, 0},
-                                          {0, kRoot, -2, -kHalf, 1, 0},  {0, -kHalf, -0.5, kRoot, 1, 0},
+  static constexpr double kInput[6][6] = {{1, 0, -2.5, 0, 1, 0},          {0, -kRoot, -2, kHalf, 1, 0},
+                                          {0, kRoot, -2, -kHalf, 1, 0},   {0, -kHalf, -0.5, kRoot, 1, 0},
                                           {0, kHalf, -0.5, -kRoot, 1, 0}, {0, 1, 0, -2.5, 0, 1}};
   static constexpr double kOutput[4][6] = {{1, 1, 1, 1, 1, 0},
                                            {0, kHalf, -kHalf, kRoot, -kRoot, 0},

@@ -7,9 +7,9 @@
 
 namespace spatialmamba::kernels {
 
-/// Minimal filtering F(m x m, 3 x 3) (Winograd, 1980; Lavin and Gray, 2016): m x m outputs of a 3x3 convolution
-/// with stride 1 from a tile of n x n inputs, n = m + 2, by n² products for each pair of channels, where
-/// plain sums take 9 m²:
+/// Minimal filtering F(m x m, 3 x 3) (Winograd, 1980; Lavin and Gray, 2016): m x m outputs of a 3x3
+/// convolution with stride 1 from a tile of n x n inputs, n = m + 2, by n² products for each pair of
+/// channels, where plain sums take 9 m²:
 ///   Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ x B) ] A
 /// For each of the n² places of a tile, the products and their sum over the input channels are one matrix
 /// product over all tiles; it stands between the two functions below.
@@ -30,8 +30,8 @@ inline constexpr std::int64_t kMostTileInputs = 6;
 /// The factors of the kernel's taps in (G g Gᵀ) at place (row, column): that is their sum, [3][3].
 std::array<double, 9> winograd_filter(WinogradTile tile, std::int64_t row, std::int64_t column);
 
-/// Row `row` of Bᵀ x B: place (row, j) of all channels to out + j * stride. pixels: [n][n], each of `channels`
-/// numbers. One thread.
+/// Row `row` of Bᵀ x B: place (row, j) of all channels to out + j * stride. pixels: [n][n], each of
+/// `channels` numbers. One thread.
 void winograd_input_row(WinogradTile tile, std::int64_t row, const float* const* pixels,
                         std::int64_t channels, float* out, std::int64_t stride, Isa isa);
 
