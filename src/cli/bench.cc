@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "cli/bench_training.h"
 #include "cli/inputs.h"
 #include "cli/measure.h"
 #include "cli/network.h"
@@ -37,6 +38,7 @@ struct Options {
   bool check = false;
   bool end_to_end = false;
   bool interactive = false;
+  bool train = false;
   bool json = false;
 };
 
@@ -210,17 +212,6 @@ void converse(const Options& options) {
   print_line({{"peak_rss_mb", peak_rss_mb()}});
 }
 
-nlohmann::ordered_json as_json(const Latency& latency, std::int64_t batch, int threads) {
-  return {{"batch", batch},
-          {"threads", threads},
-          {"runs", latency.sorted.size()},
-          {"min_ms", 1e3 * latency.minimum()},
-          {"median_ms", 1e3 * latency.quantile(0.5)},
-          {"p90_ms", 1e3 * latency.quantile(0.9)},
-          {"p99_ms", 1e3 * latency.quantile(0.99)},
-          {"images_per_second", static_cast<double>(batch) / latency.minimum()}};
-}
-
 /// What ran, for how long, and how near that is to what the machine can do.
 nlohmann::ordered_json rates(const char* key, const std::string& name, const StepTime& time,
                              const MachinePeaks& peaks) {
@@ -300,7 +291,7 @@ nlohmann::ordered_json run(const Options& options) {
       const Input sized = shape == input.shape ? input : random_input(shape, options.network.seed);
       const Latency latency =
           measure_latency([&] { run_once(options, session, sized.batch()); }, options.seconds, options.runs);
-      result["latency"].push_back(as_json(latency, shape[0], session.threads()));
+      result["latency"].push_back(latency.as_json(shape[0], session.threads()));
     }
   }
   Session session(loaded.model, {.threads = options.thread_counts.back()});
@@ -331,20 +322,24 @@ void print_rates(const nlohmann::ordered_json& rows, const char* key, std::size_
   }
 }
 
+void print_latencies(const nlohmann::ordered_json& rows) {
+  fmt::print("{:>7}  {:>6}  {:>6}  {:>9}  {:>9}  {:>9}  {:>9}  {:>8}\n", "threads", "batch", "runs", "min ms",
+             "median ms", "p90 ms", "p99 ms", "images/s");
+  for (const auto& row : rows) {
+    fmt::print("{:>7}  {:>6}  {:>6}  {:9.2f}  {:9.2f}  {:9.2f}  {:9.2f}  {:8.1f}\n",
+               row["threads"].get<int>(), row["batch"].get<std::int64_t>(), row["runs"].get<int>(),
+               row["min_ms"].get<double>(), row["median_ms"].get<double>(), row["p90_ms"].get<double>(),
+               row["p99_ms"].get<double>(), row["images_per_second"].get<double>());
+  }
+}
+
 void print_table(const nlohmann::ordered_json& result) {
   fmt::print("{} {} {} on {}: loaded in {:.0f} ms, {:.1f} MB of weights, peak memory {:.0f} MB\n\n",
              result["variant"].get<std::string>(), result["shape"].dump(),
              result["precision"].get<std::string>(), result["isa"].get<std::string>(),
              result["load_ms"].get<double>(), result["weight_mb"].get<double>(),
              result["peak_rss_mb"].get<double>());
-  fmt::print("{:>7}  {:>6}  {:>6}  {:>9}  {:>9}  {:>9}  {:>9}  {:>8}\n", "threads", "batch", "runs", "min ms",
-             "median ms", "p90 ms", "p99 ms", "images/s");
-  for (const auto& row : result["latency"]) {
-    fmt::print("{:>7}  {:>6}  {:>6}  {:9.2f}  {:9.2f}  {:9.2f}  {:9.2f}  {:8.1f}\n",
-               row["threads"].get<int>(), row["batch"].get<std::int64_t>(), row["runs"].get<int>(),
-               row["min_ms"].get<double>(), row["median_ms"].get<double>(), row["p90_ms"].get<double>(),
-               row["p99_ms"].get<double>(), row["images_per_second"].get<double>());
-  }
+  print_latencies(result["latency"]);
   if (result.contains("difference_from_torch")) {
     fmt::print("\nlargest difference from LibTorch's fp32 logits: {:.2e} of the greatest\n",
                result["difference_from_torch"].get<double>());
@@ -355,6 +350,37 @@ void print_table(const nlohmann::ordered_json& result) {
     fmt::print("\npeaks: {:.0f} GFLOP/s (2048^3 product), {:.1f} GB/s (copy of 256 MB)\n",
                result["gemm_peak_gflops"].get<double>(), result["copy_peak_gbytes_per_second"].get<double>());
   }
+}
+
+void print_training(const nlohmann::ordered_json& result) {
+  fmt::print("training {} {} {} on {}: {} parameters\n\n", result["variant"].get<std::string>(),
+             result["shape"].dump(), result["precision"].get<std::string>(), result["isa"].get<std::string>(),
+             result["parameters"].get<std::int64_t>());
+  print_latencies(result["latency"]);
+  fmt::print("\n");
+  for (const auto& row : result["latency"]) {
+    fmt::print("{} threads, batch {}: {:.1f} % of a step updates the weights, peak memory {:.0f} MB\n",
+               row["threads"].get<int>(), row["batch"].get<std::int64_t>(),
+               100.0 * row["update_share"].get<double>(), row["peak_rss_mb"].get<double>());
+  }
+}
+
+void bench_steps(const Options& options) {
+  if (options.network.variant.empty() || task_from_name(options.task) != Task::classification) {
+    fail_usage("--train measures a classifier with random weights: --variant NAME is needed");
+  }
+  const Architecture architecture = architecture_of(options.network.variant);
+  const std::string shape =
+      options.shape.empty() ? fmt::format("8x{}x224x224", architecture.in_channels) : options.shape;
+  const nlohmann::ordered_json result =
+      bench_training(architecture, {.shape = parse_shape(shape, architecture.in_channels),
+                                    .batches = options.batches,
+                                    .thread_counts = options.thread_counts,
+                                    .precision = options.network.precision,
+                                    .seed = options.network.seed,
+                                    .seconds = options.seconds,
+                                    .runs = options.runs});
+  options.json ? print_json(result) : print_training(result);
 }
 
 void bench(Options options) {
@@ -371,6 +397,7 @@ void bench(Options options) {
   if (options.interactive) return converse(options);
   if (options.thread_counts.empty()) options.thread_counts.push_back(options.network.threads);
   if (options.batches.empty()) options.batches.push_back(0);  // that of the input
+  if (options.train) return bench_steps(options);
   const nlohmann::ordered_json result = run(options);
   if (options.json) {
     print_json(result);
@@ -422,6 +449,13 @@ Run add_bench(CLI::App& app) {
       ->type_name("FILE");
   app.add_flag("--interactive", options->interactive,
                "Take turns with others: `run N` and `end` on standard input, JSON lines on standard output");
+  CLI::Option* train =
+      app.add_flag("--train", options->train,
+                   "Measure training steps of the built-in model instead (default: 8x3x224x224)");
+  for (const char* inference :
+       {"--weights", "--input", "--layers", "--check", "--end-to-end", "--interactive"}) {
+    train->excludes(inference);
+  }
   add_json(app, options->json);
   return [options] { bench(*options); };
 }

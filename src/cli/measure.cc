@@ -96,6 +96,17 @@ double Latency::quantile(double q) const {
   return sorted[std::max<std::size_t>(rank, 1) - 1];
 }
 
+nlohmann::ordered_json Latency::as_json(std::int64_t batch, int threads) const {
+  return {{"batch", batch},
+          {"threads", threads},
+          {"runs", sorted.size()},
+          {"min_ms", 1e3 * minimum()},
+          {"median_ms", 1e3 * quantile(0.5)},
+          {"p90_ms", 1e3 * quantile(0.9)},
+          {"p99_ms", 1e3 * quantile(0.99)},
+          {"images_per_second", static_cast<double>(batch) / minimum()}};
+}
+
 namespace {
 
 /// Both halves of a detector, with as many boxes as the paper counts.

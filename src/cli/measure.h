@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,14 +25,16 @@ struct Latency {
   double minimum() const { return sorted.front(); }
   /// The smallest value that a share q of all do not exceed.
   double quantile(double q) const;
+  /// What `bench` says of it: runs, times in ms, images per second of the fastest run.
+  nlohmann::ordered_json as_json(std::int64_t batch, int threads) const;
 };
+
+/// Runs until `seconds` are over and at least `runs` times, after one run that is not counted.
+Latency measure_latency(const std::function<void()>& run, double seconds, int runs);
 
 /// Logits of a classifier, scores of a segmentor, masks of a detector (which finds boxes first: 1000
 /// proposals and 100 masks per image, whatever they are worth).
 std::span<const float> run_model(Session& session, const ImageBatch& images);
-
-/// Runs until `seconds` are over and at least `runs` times, after one run that is not counted.
-Latency measure_latency(const std::function<void()>& run, double seconds, int runs);
 
 /// What the machine can do at most, as measured with our own loops.
 struct MachinePeaks {

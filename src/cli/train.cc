@@ -81,6 +81,20 @@ train::Recipe recipe_for_finetuning(const Options& options) {
   return train::finetune_recipe(architecture, weights.metadata, source, data::class_counts(parts.training));
 }
 
+bool chooses_recipe(const Options& options) {
+  return options.config.empty() && !options.run.resume && !options.run.finetune.empty() &&
+         !options.data.empty();
+}
+
+/// The keys of a chosen recipe that a user may want to choose otherwise.
+std::string choice_text(const train::Recipe& recipe) {
+  return fmt::format(
+      "chosen for them: train.epochs={} train.patience={} train.batch={} train.frozen_stages={} "
+      "optimizer.rate={} optimizer.layer_decay={} data.balance={} augment.mixup={}; --show-config prints all",
+      recipe.train.epochs, recipe.train.patience, recipe.train.batch, recipe.train.frozen_stages,
+      recipe.optimizer.rate, recipe.optimizer.layer_decay, recipe.data.balance, recipe.augment.mixup);
+}
+
 /// The recipe file; on --resume without one that of the run; with --finetune alone a chosen one. Then what
 /// the command line says.
 train::Recipe choose_recipe(const Options& options) {
@@ -143,6 +157,11 @@ train::RunResult train_classifier(Options& options, const train::Recipe& recipe)
     report.observe(sample, logits);
   };
   announce(options, recipe, training.size(), validation.size(), training.classes.size());
+  if (!data::has_parts(options.data)) {
+    options.run.say(
+        "the data are not divided into train/ and val/: a fifth of each class is put aside for validation");
+  }
+  if (chooses_recipe(options)) options.run.say(choice_text(recipe));
   train::RunResult result = train::train(recipe, training, validation, options.run);
   if (!result.summary.empty()) report.write(options.run.out, result.summary);
   return result;

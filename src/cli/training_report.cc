@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "base/file.h"
 #include "base/progress.h"
@@ -39,24 +40,42 @@ std::string percent(double share) {
   return fmt::format("{:.2f} %", 100.0 * share);
 }
 
-std::string table_row(const std::string& name, const std::string& value) {
-  return fmt::format("<tr><td>{}</td><td>{}</td></tr>\n", escaped(name), escaped(value));
+std::string table_row(std::initializer_list<std::string> cells) {
+  std::string row = "<tr>";
+  for (const std::string& cell : cells) row += "<td>" + escaped(cell) + "</td>";
+  return row + "</tr>\n";
 }
 
 std::string facts(const nlohmann::ordered_json& summary) {
-  std::string rows = table_row("top-1", percent(summary["top1"].get<double>()));
-  rows += table_row("top-5", percent(summary["top5"].get<double>()));
-  rows += table_row("weights", summary["weights"].get<std::string>());
-  rows += table_row("network", fmt::format("{}, {} parameters", summary["variant"].get<std::string>(),
-                                           summary["parameters"].get<std::int64_t>()));
+  const auto count = [&](const char* key) { return summary[key].get<std::int64_t>(); };
+  std::string rows = table_row({"top-1", percent(summary["top1"].get<double>())});
+  rows += table_row({"top-5", percent(summary["top5"].get<double>())});
+  rows += table_row({"weights", summary["weights"].get<std::string>()});
+  rows += table_row({"network", fmt::format("{}, {} parameters", summary["variant"].get<std::string>(),
+                                            count("parameters"))});
   rows += table_row(
-      "images", fmt::format("{} for training, {} for validation", summary["train_images"].get<std::int64_t>(),
-                            summary["validation_images"].get<std::int64_t>()));
-  rows +=
-      table_row("training", fmt::format("{} epochs, {} updates, {}", summary["epochs"].get<std::int64_t>(),
-                                        summary["updates"].get<std::int64_t>(),
-                                        format_duration(summary["train_seconds"].get<double>())));
+      {"images", fmt::format("{} for training, {} for validation; {} files could not be read",
+                             count("train_images"), count("validation_images"), count("broken_files"))});
+  rows += table_row({"training", fmt::format("{} epochs, {} updates made, {} skipped", count("epochs"),
+                                             count("updates"), count("skipped_updates"))});
+  rows += table_row({"cost", fmt::format("{}, at most {:.0f} MiB of memory",
+                                         format_duration(summary["train_seconds"].get<double>()),
+                                         summary["peak_memory_mib"].get<double>())});
   return rows;
+}
+
+/// What class `label` is taken for most often when it is not recognised: "dog (3)"; empty when it always is.
+std::string nearest_mistake(const metrics::ConfusionMatrix& confusion, std::size_t label,
+                            const std::vector<std::string>& classes) {
+  const auto row = static_cast<std::int64_t>(label);
+  std::int64_t most = 0;
+  std::string found;
+  for (std::int64_t c = 0; c < confusion.classes(); ++c) {
+    if (c == row || confusion.count(row, c) <= most) continue;
+    most = confusion.count(row, c);
+    found = fmt::format("{} ({})", classes[static_cast<std::size_t>(c)], most);
+  }
+  return found;
 }
 
 /// The classes that are recognised least come first.
@@ -67,8 +86,12 @@ std::string class_rows(const metrics::ConfusionMatrix& confusion, const std::vec
     if (shares[c]) order.push_back(c);
   }
   std::ranges::stable_sort(order, {}, [&](std::size_t c) { return *shares[c]; });
-  std::string rows;
-  for (const std::size_t c : order) rows += table_row(classes[c], percent(*shares[c]));
+  std::string rows = table_row({"class", "recognised", "images", "most often taken for"});
+  for (const std::size_t c : order) {
+    rows += table_row({classes[c], percent(*shares[c]),
+                       std::to_string(confusion.samples(static_cast<std::int64_t>(c))),
+                       nearest_mistake(confusion, c, classes)});
+  }
   return rows;
 }
 

@@ -207,7 +207,41 @@ TEST(Bench, ALineThatMeansNothingEndsTheConversation) {
   }
 }
 
+std::vector<std::string> training_command(std::vector<std::string> rest) {
+  const std::vector<std::string> words = {"bench", "--train", "--variant", "micro", "--seconds", "0"};
+  rest.insert(rest.begin(), words.begin(), words.end());
+  return rest;
+}
+
+TEST(Bench, MeasuresTrainingSteps) {
+  const std::vector<std::string> arguments =
+      training_command({"--shape", "2x3x32x32", "--batches", "2,3", "--threads", "1", "--runs", "2"});
+  if (!kWithTraining) return expect_refusal(arguments, 2, {"--train", "LibTorch"});
+  std::vector<std::string> json = arguments;
+  json.emplace_back("--json");
+  const nlohmann::json result = run_program(json).json();
+  ASSERT_EQ(result.at("latency").size(), 2U);
+  EXPECT_GT(result.at("parameters").get<double>(), 0.0);
+  EXPECT_EQ(result["latency"][1].at("batch"), 3);
+  for (const auto& row : result["latency"]) {
+    EXPECT_EQ(row.at("runs"), 2);
+    EXPECT_GT(row.at("update_share").get<double>(), 0.0);
+    EXPECT_LT(row["update_share"].get<double>(), 1.0);
+    EXPECT_GT(row.at("peak_rss_mb").get<double>(), 1.0);
+  }
+  const Outcome table = run_program(arguments);
+  EXPECT_EQ(table.code, 0) << table.error;
+  for (const char* part : {"training micro", "images/s", "batch 3", "peak memory"}) {
+    EXPECT_THAT(table.out, HasSubstr(part));
+  }
+}
+
 TEST(Bench, RefusesNonsense) {
+  expect_refusal({"bench", "--train"}, 2, {"--variant"});
+  expect_refusal(training_command({"--layers"}), 2, {"--layers"});
+  expect_refusal(training_command({"--task", "detection"}), 2, {"classifier"});
+  expect_refusal(training_command({"--precision", "fp64"}), 2, {"fp64"});
+
   for (const char* shape : {"3x224x224", "1x3x224", "1x4x224x224", "0x3x8x8", "-1x3x8x8", "1x3x8x8x",
                             "1x3x8xx8", "1x3x8x8 ", "axbxcxd", "1x3x99999999999x99999999999"}) {
     expect_refusal(command({std::string("--shape=") + shape}), 2, {"shape"});

@@ -70,6 +70,11 @@ TEST(Documentation, ShowsTheJsonOfBench) {
                   "--runs", "1", "--threads", "1", "--layers", "--json"});
 }
 
+TEST(Documentation, ShowsTheJsonOfTrainingsBench) {
+  check("bench-train", {"bench", "--train", "--variant", "micro", "--shape", "2x3x32x32", "--seconds", "0",
+                        "--runs", "1", "--threads", "1", "--json"});
+}
+
 TEST(Documentation, ShowsTheJsonOfPredict) {
   const TemporaryFolder folder;
   check("predict", {"predict", "--weights", nano_weights().string(), "--size", "64", "--json", "--out",

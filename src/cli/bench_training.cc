@@ -1,0 +1,69 @@
+#include "cli/bench_training.h"
+
+#include <ATen/Parallel.h>
+#include <torch/torch.h>
+
+#include "cli/measure.h"
+#include "kernels/isa.h"
+#include "nn/initialise.h"
+#include "train/learner.h"
+
+namespace spatialmamba::cli {
+namespace {
+
+train::Learner make_learner(Architecture architecture, const TrainingBench& options) {
+  architecture.drop_path_rate = 0.0;  // every sample takes part in every branch
+  nn::ModelOptions how;
+  if (options.precision == Precision::bf16) how.precision = nn::Precision::bf16;
+  nn::SpatialMamba model(architecture, how);
+  nn::initialise(*model, options.seed);
+  // A rate of 0 costs as much as any other, and no number of steps makes the weights explode.
+  return {model, {.adamw = {}, .schedule = {.base_rate = 0.0, .warmup_rate = 0.0, .minimum_rate = 0.0}}};
+}
+
+nlohmann::ordered_json measure_steps(train::Learner& learner, const Shape& shape, int threads,
+                                     const TrainingBench& options) {
+  at::set_num_threads(threads);
+  torch::manual_seed(options.seed);
+  const torch::Tensor images = torch::randn(shape).contiguous(torch::MemoryFormat::ChannelsLast);
+  const std::int64_t classes = learner.model()->architecture().num_classes;
+  const torch::Tensor targets =
+      torch::one_hot(torch::randint(classes, {shape[0]}), classes).to(torch::kFloat32);
+  double all = 0.0;
+  double updating = 0.0;
+  const auto step = [&] {
+    const double start = now();
+    learner.accumulate(images, targets, false);
+    const double update = now();
+    learner.update();
+    updating += now() - update;
+    all += now() - start;
+  };
+  nlohmann::ordered_json row =
+      measure_latency(step, options.seconds, options.runs).as_json(shape[0], threads);
+  row["update_share"] = updating / all;
+  row["peak_rss_mb"] = peak_rss_mb();
+  return row;
+}
+
+}  // namespace
+
+nlohmann::ordered_json bench_training(const Architecture& architecture, const TrainingBench& options) {
+  train::Learner learner = make_learner(architecture, options);
+  nlohmann::ordered_json result{{"variant", architecture.variant},
+                                {"shape", options.shape},
+                                {"precision", options.precision == Precision::bf16 ? "bf16" : "fp32"},
+                                {"isa", kernels::name_of(learner.model()->isa())},
+                                {"parameters", count_parameters(architecture)},
+                                {"latency", nlohmann::ordered_json::array()}};
+  for (const int threads : options.thread_counts) {
+    for (const std::int64_t batch : options.batches) {
+      Shape shape = options.shape;
+      if (batch > 0) shape[0] = batch;
+      result["latency"].push_back(measure_steps(learner, shape, threads, options));
+    }
+  }
+  return result;
+}
+
+}  // namespace spatialmamba::cli
