@@ -58,6 +58,35 @@ TEST_F(Programs, WeightsSayInWhichOrderTheirStatesAreScanned) {
       << output();
 }
 
+TEST_F(Programs, OneCommandFinetunesOnAFolder) {
+  ASSERT_EQ(run(arguments("base", {"train.epochs=2"})), 0) << output();
+  const auto finetune = [&](const std::string& data, const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"train",       "--finetune", RunFolder(path("base")).best(),
+                                      "--data",      path(data),   "--out",
+                                      path("tuned"), "--threads",  "1"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run(words);
+  };
+  // Class folders that are not divided into parts.
+  ASSERT_EQ(
+      finetune("data/train", {"train.epochs=2", "optimizer.warmup_epochs=0", "train.class_weights=balanced"}),
+      0)
+      << output();
+  EXPECT_THAT(output(),
+              testing::AllOf(HasSubstr("put aside"), HasSubstr("train.batch="), HasSubstr("top-1")));
+  const std::string page = read_text(path("tuned/report.html"));
+  for (const char* part :
+       {"top-1", "curves.png", "confusion.png", "most often taken for", "files could not be read"}) {
+    EXPECT_THAT(page, HasSubstr(part));
+  }
+  EXPECT_TRUE(std::filesystem::exists(path("tuned/confusion.png")));
+  EXPECT_THAT(read_text(RunFolder(path("tuned")).recipe()), HasSubstr("class_weights: balanced"));
+
+  EXPECT_EQ(finetune("data/train", {"--force", "train.class_weights=[1, 2]"}), 2);
+  EXPECT_THAT(output(),
+              HasSubstr("train.class_weights has 2 values, expected one for each of the 3 classes"));
+}
+
 TEST_F(Programs, ShowConfigPrintsAReadableRecipe) {
   EXPECT_EQ(run({"train", "--config", path("recipe.yaml"), "--show-config", "train.epochs=3"}), 0);
   const Recipe recipe = parse_recipe(output(), "output");
