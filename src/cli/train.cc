@@ -168,7 +168,6 @@ train::RunResult train_classifier(Options& options, const train::Recipe& recipe)
 }
 
 train::RunResult train_segmentor(const Options& options, const train::Recipe& recipe) {
-  if (options.run.group) fail_usage("segmentation is trained in one process");
   data::SegmentationOptions how;
   if (recipe.segmentation.zero_label == "background") how.zero = data::ZeroLabel::first_class;
   const auto training = data::open_segmentation(options.data, data::Split::train, how);
@@ -185,7 +184,6 @@ data::DetectionDataset open_detection(const Options& options, data::Split split,
 }
 
 train::RunResult train_detector(const Options& options, const train::Recipe& recipe) {
-  if (options.run.group) fail_usage("detection is trained in one process");
   const auto training = open_detection(options, data::Split::train,
                                        {.only_annotated = true, .least_side = recipe.detection.least_side});
   const auto validation = open_detection(options, data::Split::validation, {.classes = training.classes});

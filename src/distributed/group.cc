@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -104,6 +105,33 @@ void Group::broadcast(torch::Tensor& values) {
     std::vector<torch::Tensor> tensors{values};
     processes_->broadcast(tensors)->wait();
   });
+}
+
+std::vector<std::string> Group::gather(const std::string& bytes) {
+  torch::Tensor lengths = torch::zeros({size_}, torch::kInt64);
+  lengths[rank_] = static_cast<std::int64_t>(bytes.size());
+  sum(lengths);
+  const torch::Tensor own =
+      torch::zeros({std::max<std::int64_t>(1, lengths.max().item<std::int64_t>())}, torch::kUInt8);
+  std::copy(bytes.begin(), bytes.end(), own.mutable_data_ptr<std::uint8_t>());
+  std::vector<torch::Tensor> all;
+  for (int rank = 0; rank < size_; ++rank) all.push_back(torch::empty_like(own));
+  guard([&] {
+    std::vector<std::vector<torch::Tensor>> outputs{all};
+    std::vector<torch::Tensor> inputs{own};
+    processes_->allgather(outputs, inputs)->wait();
+  });
+  std::vector<std::string> texts;
+  for (int rank = 0; rank < size_; ++rank) {
+    const std::uint8_t* begin = all[static_cast<std::size_t>(rank)].const_data_ptr<std::uint8_t>();
+    texts.emplace_back(begin, begin + lengths[rank].item<std::int64_t>());
+  }
+  return texts;
+}
+
+void Group::wait_for_all() {
+  torch::Tensor nothing = torch::zeros({1});
+  sum(nothing);
 }
 
 bool Group::ask_writer(const std::function<bool()>& question) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "launch/place.h"
 
@@ -38,6 +39,10 @@ class Group {
   void sum(torch::Tensor& values);
   /// Replaces the values by those of rank 0.
   void broadcast(torch::Tensor& values);
+  /// What each process gives, by rank, in all of them; of any length.
+  std::vector<std::string> gather(const std::string& bytes);
+  /// Returns when all processes have come here.
+  void wait_for_all();
   /// The writer's answer, in all processes.
   bool ask_writer(const std::function<bool()>& question);
 

@@ -9,10 +9,7 @@ namespace spatialmamba::metrics {
 namespace {
 
 constexpr std::int64_t kMostClasses = 255;
-
-void add_counts(std::vector<float>& sums, const std::vector<std::int64_t>& counts) {
-  for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<float>(counts[i]);
-}
+constexpr std::size_t kCounts = 3;  ///< of each class: see count()
 
 /// Nothing for 0 / 0.
 std::vector<std::optional<double>> ratios(const std::vector<float>& parts, const std::vector<float>& wholes) {
@@ -50,14 +47,16 @@ SegmentationMeter::SegmentationMeter(std::int64_t classes) {
   labelled_.resize(n);
 }
 
-void SegmentationMeter::add(std::span<const std::uint8_t> predicted, std::span<const std::uint8_t> labels) {
+std::vector<std::int64_t> SegmentationMeter::count(std::span<const std::uint8_t> predicted,
+                                                   std::span<const std::uint8_t> labels) const {
   if (predicted.size() != labels.size()) {
     fail("{} predictions were given for {} labels", predicted.size(), labels.size());
   }
   const std::size_t n = intersection_.size();
-  std::vector<std::int64_t> right(n);
-  std::vector<std::int64_t> guessed(n);
-  std::vector<std::int64_t> true_pixels(n);
+  std::vector<std::int64_t> counts(kCounts * n);
+  const std::span<std::int64_t> right = std::span(counts).first(n);
+  const std::span<std::int64_t> guessed = std::span(counts).subspan(n, n);
+  const std::span<std::int64_t> true_pixels = std::span(counts).last(n);
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] == kIgnoredLabel) continue;
     if (labels[i] >= n || predicted[i] >= n) {
@@ -68,13 +67,26 @@ void SegmentationMeter::add(std::span<const std::uint8_t> predicted, std::span<c
     ++true_pixels[labels[i]];
     if (predicted[i] == labels[i]) ++right[labels[i]];
   }
-  std::vector<std::int64_t> either(n);
-  for (std::size_t i = 0; i < n; ++i) either[i] = guessed[i] + true_pixels[i] - right[i];
-  add_counts(intersection_, right);
-  add_counts(union_, either);
-  add_counts(predicted_, guessed);
-  add_counts(labelled_, true_pixels);
+  return counts;
+}
+
+void SegmentationMeter::add(std::span<const std::int64_t> counts) {
+  const std::size_t n = intersection_.size();
+  if (counts.size() != kCounts * n) fail("{} counts were given for {} classes", counts.size(), n);
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::int64_t right = counts[i];
+    const std::int64_t guessed = counts[n + i];
+    const std::int64_t true_pixels = counts[2 * n + i];
+    intersection_[i] += static_cast<float>(right);
+    union_[i] += static_cast<float>(guessed + true_pixels - right);
+    predicted_[i] += static_cast<float>(guessed);
+    labelled_[i] += static_cast<float>(true_pixels);
+  }
   ++images_;
+}
+
+void SegmentationMeter::add(std::span<const std::uint8_t> predicted, std::span<const std::uint8_t> labels) {
+  add(count(predicted, labels));
 }
 
 SegmentationScores SegmentationMeter::scores() const {

@@ -30,6 +30,11 @@ class SegmentationMeter {
   /// that is no class.
   void add(std::span<const std::uint8_t> predicted, std::span<const std::uint8_t> labels);
 
+  /// What add() adds of one image: the right, the predicted and the labelled pixels of each class.
+  std::vector<std::int64_t> count(std::span<const std::uint8_t> predicted,
+                                  std::span<const std::uint8_t> labels) const;
+  void add(std::span<const std::int64_t> counts);
+
   std::int64_t classes() const { return static_cast<std::int64_t>(intersection_.size()); }
   std::int64_t images() const { return images_; }
   /// Pixels of each class over all images.

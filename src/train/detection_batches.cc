@@ -59,21 +59,24 @@ DetectionBatch collate(const std::vector<data::DetectionPicture>& pictures,
 
 DetectionBatches::DetectionBatches(const data::DetectionDataset& dataset,
                                    const DetectionBatchOptions& options)
-    : dataset_(dataset), options_(options) {
+    : dataset_(dataset), options_(options), per_epoch_(options.share.batches(dataset.size())) {
   if (dataset.size() == 0) fail("{}: there is no image to train on", dataset.coco->name);
   data::validate(options.transform);
-  const std::int64_t rounded = dataset.size() >= options.batch ? 0 : options.batch - 1;
-  per_epoch_ = (dataset.size() + rounded) / options.batch;
 }
 
 DetectionBatch DetectionBatches::load(std::int64_t number) const {
   const std::int64_t epoch = number / per_epoch_;
-  const bool drop_last = dataset_.size() >= options_.batch;
+  const ReplicaShare& share = options_.share;
+  const bool drop_last = dataset_.size() >= share.images();
   const auto batches = data::batches_by_orientation(data::epoch_order(dataset_.size(), options_.seed, epoch),
-                                                    dataset_.images, options_.batch, drop_last);
+                                                    dataset_.images, share.images(), drop_last);
+  const std::vector<std::int64_t>& batch = batches[static_cast<std::size_t>(number % per_epoch_)];
+  const std::int64_t begin = share.replica * share.cut.batch;
+  const std::int64_t end = std::min<std::int64_t>(begin + share.cut.batch, std::ssize(batch));
   std::vector<data::DetectionPicture> pictures;
   std::vector<std::string> skipped;
-  for (const std::int64_t row : batches[static_cast<std::size_t>(number % per_epoch_)]) {
+  for (std::int64_t i = begin; i < end; ++i) {
+    const std::int64_t row = batch[static_cast<std::size_t>(i)];
     Random random = data::sample_random(options_.seed, epoch, row);
     const auto draw = [&](std::int64_t low, std::int64_t high) { return low + random.below(high - low); };
     try {
@@ -83,10 +86,10 @@ DetectionBatch DetectionBatches::load(std::int64_t number) const {
       skipped.emplace_back(error.what());
     }
   }
-  DetectionBatch batch;
-  if (!pictures.empty()) batch = collate(pictures, options_.format);
-  batch.skipped = std::move(skipped);
-  return batch;
+  DetectionBatch loaded;
+  if (!pictures.empty()) loaded = collate(pictures, options_.format);
+  loaded.skipped = std::move(skipped);
+  return loaded;
 }
 
 DetectionBatch DetectionBatches::at(std::int64_t number) {

@@ -9,6 +9,7 @@
 #include "data/detection_dataset.h"
 #include "image/transform.h"
 #include "nn/detection_losses.h"
+#include "train/replicas.h"
 
 namespace spatialmamba::train {
 
@@ -25,19 +26,19 @@ DetectionBatch collate(const std::vector<data::DetectionPicture>& pictures, cons
 struct DetectionBatchOptions {
   data::DetectionTransform transform;
   image::InputFormat format;
-  std::int64_t batch = 2;
+  ReplicaShare share;
   std::uint64_t seed = 0;
   bool strict = false;
 };
 
-/// Batches by number, whatever epoch they belong to: pictures of equal orientation, in an order and with
-/// augmentations that depend on (seed, epoch, picture) alone. The next one is loaded while this one is used.
+/// One replica's part of batches by number, whatever epoch they belong to: pictures of equal orientation, in
+/// an order and with augmentations that depend on (seed, epoch, picture) alone. The next one is loaded while
+/// this one is used.
 class DetectionBatches {
  public:
   DetectionBatches(const data::DetectionDataset& dataset, const DetectionBatchOptions& options);
 
   DetectionBatch at(std::int64_t number);
-  std::int64_t per_epoch() const { return per_epoch_; }
 
  private:
   DetectionBatch load(std::int64_t number) const;

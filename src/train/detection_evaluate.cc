@@ -34,10 +34,90 @@ nlohmann::json as_json(const metrics::CocoDetection& found) {
            {{"size", {found.mask.height, found.mask.width}}, {"counts", image::rle_to_text(found.mask)}}}};
 }
 
+/// What as_json() was made of.
+metrics::CocoDetection detection_in(const nlohmann::json& json) {
+  const nlohmann::json& box = json.at("bbox");
+  const nlohmann::json& mask = json.at("segmentation");
+  metrics::CocoDetection found;
+  found.image = json.at("image_id");
+  found.category = json.at("category_id");
+  found.box = {box.at(0), box.at(1), box.at(2), box.at(3)};
+  found.area = found.box.w * found.box.h;
+  found.score = json.at("score");
+  found.mask = image::rle_from_text(mask.at("counts").get<std::string>(), mask.at("size").at(0),
+                                    mask.at("size").at(1));
+  return found;
+}
+
+/// What was found in the pictures of one process.
+struct Found {
+  bool stopped = false;
+  std::vector<std::int64_t> images = {};
+  nlohmann::json results = nlohmann::json::array();
+  std::int64_t left_out = 0;
+  std::vector<std::string> skipped = {};
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Found, stopped, images, results, left_out, skipped)
+
+Found find_own(const detection::Network& network, const data::DetectionDataset& dataset,
+               const DetectionEvaluateOptions& options) {
+  Found own;
+  const std::int64_t end = options.share.end(dataset.size());
+  std::int64_t i = options.share.begin(dataset.size());
+  ProgressBar bar(options.label, end - i, "img", options.share.process == 0);
+  for (; i < end; ++i) {
+    own.stopped = options.stop();
+    if (own.stopped) break;
+    bar.advance(1);
+    const data::DetectionImage& entry = dataset.images[static_cast<std::size_t>(i)];
+    image::Image picture;
+    try {
+      picture = dataset.load_picture(i);
+    } catch (const Error& error) {
+      if (options.strict) throw;
+      own.skipped.emplace_back(error.what());
+      continue;
+    }
+    const detection::Prediction prediction = detection::predict(picture, options.predict, network);
+    own.left_out += prediction.left_out;
+    own.images.push_back(entry.id);
+    for (const detection::Instance& instance : prediction.instances) {
+      const std::int64_t category = dataset.category_ids[static_cast<std::size_t>(instance.label)];
+      own.results.push_back(as_json(as_detection(instance, entry.id, category)));
+    }
+    options.observe(i, picture, prediction);
+  }
+  return own;
+}
+
 std::unordered_map<std::int64_t, const data::CocoImage*> sizes_of(const data::CocoFile& truth) {
   std::unordered_map<std::int64_t, const data::CocoImage*> sizes;
   for (const data::CocoImage& image : truth.images) sizes.emplace(image.id, &image);
   return sizes;
+}
+
+/// COCO's figures of boxes and of masks.
+void compare(const data::DetectionDataset& dataset, const std::vector<std::int64_t>& images,
+             const DetectionEvaluateOptions& options, DetectionEvaluation& evaluation) {
+  std::vector<metrics::CocoDetection> found;
+  for (const nlohmann::json& one : evaluation.results) found.push_back(detection_in(one));
+  const auto compare_by = [&](metrics::Overlap overlap) {
+    return compare_with_truth(*dataset.coco, images, dataset.category_ids, found,
+                              {.overlap = overlap, .max_detections = options.limits});
+  };
+  evaluation.box = compare_by(metrics::Overlap::box);
+  // As mmdetection does it: among masks, a detection's area is that of its mask.
+  for (metrics::CocoDetection& one : found) one.area = static_cast<double>(image::area(one.mask));
+  evaluation.mask = compare_by(metrics::Overlap::mask);
+}
+
+using Stats = std::array<double, metrics::kCocoStats>;
+
+/// All processes get the first one's.
+void share_figures(const EvaluationShare& share, DetectionEvaluation& evaluation) {
+  const auto all = gather(std::array<Stats, 2>{evaluation.box.stats, evaluation.mask.stats}, share);
+  evaluation.box.stats = all.front()[0];
+  evaluation.mask.stats = all.front()[1];
 }
 
 }  // namespace
@@ -90,41 +170,18 @@ std::optional<DetectionEvaluation> evaluate_detection(const detection::Network& 
                                                       const data::DetectionDataset& dataset,
                                                       const DetectionEvaluateOptions& options) {
   DetectionEvaluation evaluation;
-  std::vector<metrics::CocoDetection> found;
   std::vector<std::int64_t> images;
-  ProgressBar bar(options.label, dataset.size(), "img");
-  for (std::int64_t i = 0; i < dataset.size(); ++i) {
-    if (options.stop()) return std::nullopt;
-    const data::DetectionImage& entry = dataset.images[static_cast<std::size_t>(i)];
-    image::Image picture;
-    try {
-      picture = dataset.load_picture(i);
-    } catch (const Error& error) {
-      if (options.strict) throw;
-      evaluation.skipped.emplace_back(error.what());
-      continue;
-    }
-    const detection::Prediction prediction = detection::predict(picture, options.predict, network);
-    evaluation.left_out += prediction.left_out;
-    images.push_back(entry.id);
-    for (const detection::Instance& instance : prediction.instances) {
-      const std::int64_t category = dataset.category_ids[static_cast<std::size_t>(instance.label)];
-      found.push_back(as_detection(instance, entry.id, category));
-      evaluation.results.push_back(as_json(found.back()));
-    }
-    options.observe(i, picture, prediction);
-    bar.advance(1);
+  for (const Found& part : gather(find_own(network, dataset, options), options.share)) {
+    if (part.stopped) return std::nullopt;
+    images.insert(images.end(), part.images.begin(), part.images.end());
+    evaluation.results.insert(evaluation.results.end(), part.results.begin(), part.results.end());
+    evaluation.left_out += part.left_out;
+    evaluation.skipped.insert(evaluation.skipped.end(), part.skipped.begin(), part.skipped.end());
   }
   if (images.empty()) fail("{}: none of its pictures can be read", dataset.coco->name);
   evaluation.images = std::ssize(images);
-  const auto compare = [&](metrics::Overlap overlap) {
-    return compare_with_truth(*dataset.coco, images, dataset.category_ids, found,
-                              {.overlap = overlap, .max_detections = options.limits});
-  };
-  evaluation.box = compare(metrics::Overlap::box);
-  // As mmdetection does it: among masks, a detection's area is that of its mask.
-  for (metrics::CocoDetection& one : found) one.area = static_cast<double>(image::area(one.mask));
-  evaluation.mask = compare(metrics::Overlap::mask);
+  if (options.share.process == 0) compare(dataset, images, options, evaluation);
+  share_figures(options.share, evaluation);
   return evaluation;
 }
 

@@ -9,6 +9,7 @@
 #include "data/detection_dataset.h"
 #include "detection/predict.h"
 #include "metrics/coco.h"
+#include "train/evaluation_share.h"
 
 namespace spatialmamba::train {
 
@@ -18,9 +19,10 @@ struct DetectionEvaluateOptions {
   std::array<std::int64_t, 3> limits = {100, 300, 1000};
   bool strict = false;             ///< stop at the first broken picture
   std::string label = "evaluate";  ///< of the progress bar
+  EvaluationShare share = {};
   /// Asked between pictures; true gives up.
   std::function<bool()> stop = [] { return false; };
-  /// Told of each picture of the data set and what was found in it.
+  /// Told of each picture of this process and what was found in it.
   std::function<void(std::int64_t, const image::Image&, const detection::Prediction&)> observe =
       [](std::int64_t, const image::Image&, const detection::Prediction&) {};
 };
@@ -34,7 +36,9 @@ struct DetectionEvaluation {
   std::vector<std::string> skipped = {};  ///< one sentence for each broken picture
 };
 
-/// Finds the objects of every picture of a data set and compares, with a progress bar. Nothing when stopped.
+/// Finds the objects of every picture of a data set and compares, with a progress bar. Nothing when stopped,
+/// by any of the processes that share the pictures. All of them get the same results; the first one compares,
+/// and tells the others no more than `stats`.
 std::optional<DetectionEvaluation> evaluate_detection(const detection::Network& network,
                                                       const data::DetectionDataset& dataset,
                                                       const DetectionEvaluateOptions& options);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "launch/lost_rank.h"
 #include "train/iteration_position.h"
 #include "train/recipe.h"
 #include "train/run_state.h"
@@ -44,10 +45,11 @@ double best_of(const IterationRecord& record, const std::string& score) {
 class IterationRun {
  public:
   IterationRun(const IterationTask& task, const IterationPlan& plan, const RunIdentity& identity,
-               const RunOptions& options)
+               const RunOptions& options, bool resumes)
       : task_(task), plan_(plan), identity_(identity), options_(options), folder_(options.out) {
-    if (prepare_folder(folder_, options)) resume();
+    if (resumes) resume();
     skipped_.report(task.problems, options.say);
+    if (!options.is_writer()) return;
     write_text(folder_.recipe(), to_yaml(parse_recipe(identity.recipe, "recipe"), true));
     log_.emplace(folder_, position_.iteration, position_.history);
   }
@@ -75,7 +77,7 @@ class IterationRun {
   void save(const std::filesystem::path& path);
   bool out_of_patience() const;
   bool train_stretch();
-  void train_iteration();
+  bool train_iteration();
   void count_time();
   void count_update(const Update& update, const NamedValues& losses);
   bool finish_stretch();
@@ -104,10 +106,13 @@ RunResult IterationRun::execute() {
     while ((position_.iteration < plan_.iterations && !out_of_patience()) || position_.stretch > 0) {
       if (!train_stretch() || !finish_stretch()) return stopped();
     }
+  } catch (const launch::LostRank&) {
+    throw;
   } catch (const Error& error) {
     fail("iteration {}: {}", position_.iteration + 1, error.what());
   }
   RunResult result{.summary = summarise()};
+  if (!options_.is_writer()) return {};
   write_text(folder_.summary(), result.summary.dump(2) + "\n");
   return result;
 }
@@ -125,11 +130,12 @@ void IterationRun::resume() {
 }
 
 void IterationRun::save(const std::filesystem::path& path) {
+  since_save_.lap();
+  if (!options_.is_writer()) return;
   std::map<std::string, std::string> metadata = task_.description;
   note_identity(metadata, identity_);
   note_position(metadata, position_);
   save_run_state(path, state(), metadata);
-  since_save_.lap();
 }
 
 /// True when the best score, plain or averaged, is older than the recipe's patience.
@@ -157,40 +163,46 @@ void IterationRun::count_update(const Update& update, const NamedValues& losses)
   position_.skipped.in_a_row = 0;
   add(position_.loss_sums, losses);
   position_.norm_sum += update.gradient_norm;
-  if (position_.iteration % plan_.log_every == 0) {
+  if (log_ && position_.iteration % plan_.log_every == 0) {
     log_->add_iteration(position_.iteration, update, losses, throughput());
   }
 }
 
-void IterationRun::train_iteration() {
-  const IterationStep step = task_.step(position_.iteration);
+/// True when any of the processes wants to stop.
+bool IterationRun::train_iteration() {
+  IterationStep step = task_.step(position_.iteration);
   skipped_.report(step.skipped, options_.say);
-  const Update update = task_.updater->apply(task_.learning_rate(position_.iteration));
+  std::vector<double> totals = {stop_requested() ? 1.0 : 0.0, static_cast<double>(step.images)};
+  for (const auto& [name, value] : step.losses) totals.push_back(value);
+  const Update update = task_.updater->apply(task_.learning_rate(position_.iteration), totals);
+  for (std::size_t i = 0; i < step.losses.size(); ++i) step.losses[i].second = totals[i + 2];
   const std::int64_t number = position_.iteration + 1;
   count_time();
-  position_.images += step.images;
+  position_.images += static_cast<std::int64_t>(totals[1]);
   position_.wait_seconds += step.wait_seconds;
   if (!update.problem.empty()) {
-    log_->add_skipped(number, update.problem);
+    if (log_) log_->add_skipped(number, update.problem);
     count_skipped(position_.skipped, number, update.problem, plan_.bad_steps, options_.say, task_.bad_layer);
   }
   position_.iteration = number;
   ++position_.stretch;
   if (update.problem.empty()) count_update(update, step.losses);
+  return totals[0] > 0.0;
 }
 
 /// Up to the next evaluation; false when stopped.
 bool IterationRun::train_stretch() {
   const std::int64_t next = (position_.iteration - position_.stretch) / plan_.evaluate_every + 1;
   const std::int64_t end = std::min(next * plan_.evaluate_every, plan_.iterations);
-  ProgressBar bar(fmt::format("iteration {}/{}", end, plan_.iterations), end - position_.iteration, "it");
+  ProgressBar bar(fmt::format("iteration {}/{}", end, plan_.iterations), end - position_.iteration, "it",
+                  options_.is_writer());
   since_counted_.lap();
   while (position_.iteration < end) {
-    train_iteration();
+    const bool stops = train_iteration();
     const double sum = position_.loss_sums.empty() ? 0.0 : position_.loss_sums.front().second;
     bar.advance(1, fmt::format("loss {:.4f}  data wait {:.0f} %", sum / made_updates(),
                                100.0 * throughput().data_wait));
-    if (stop_requested()) return false;
+    if (stops) return false;
     if (plan_.checkpoint_minutes > 0.0 && since_save_.seconds() > 60.0 * plan_.checkpoint_minutes) {
       save(folder_.checkpoint());
     }
@@ -209,7 +221,7 @@ std::optional<NamedValues> IterationRun::evaluate(bool average) {
 void IterationRun::keep_best(const std::filesystem::path& path, const NamedTensors& state, double score,
                              double& best) {
   if (score <= best) return;
-  export_state(path, state, task_.description);
+  if (options_.is_writer()) export_state(path, state, task_.description);
   best = score;
 }
 
@@ -254,7 +266,7 @@ bool IterationRun::finish_stretch() {
     save(folder_.checkpoint_at(record.iteration));
   }
   save(folder_.checkpoint());
-  log_->add_evaluation(position_.history);
+  if (log_) log_->add_evaluation(position_.history);
   return true;
 }
 
@@ -269,6 +281,7 @@ RunResult IterationRun::stopped() {
 ordered_json IterationRun::summarise() {
   const bool average = position_.best_average > position_.best;
   const std::filesystem::path best = average ? folder_.best_ema() : folder_.best();
+  if (options_.group) options_.group->wait_for_all();  // the writer has written it by then
   load_state_file(best, task_.updater->value());
   std::vector<std::string> known;
   const auto scores = task_.evaluate(
@@ -291,8 +304,8 @@ ordered_json IterationRun::summarise() {
 }  // namespace
 
 RunResult run_iterations(const IterationTask& task, const IterationPlan& plan, const RunIdentity& identity,
-                         const RunOptions& options) {
-  return IterationRun(task, plan, identity, options).execute();
+                         const RunOptions& options, bool resumes) {
+  return IterationRun(task, plan, identity, options, resumes).execute();
 }
 
 }  // namespace spatialmamba::train

@@ -25,11 +25,11 @@ struct IterationStep {
 /// What a task brings to a run that counts iterations. All of it refers to objects of the caller's.
 struct IterationTask {
   Updater* updater = nullptr;
-  /// Leaves the gradients of iteration `number` (from 0) in the parameters, asking the updater before and
-  /// after each forward pass. What it computes depends on the weights and the number alone.
+  /// Leaves the gradients of iteration `number` (from 0) in the parameters, see make_passes(). What it
+  /// computes depends on the weights and the number alone.
   std::function<IterationStep(std::int64_t number)> step;
   /// Scores from 0 to 1 of the model or of its average on the validation data, the first of which decides
-  /// what is best; nothing when stopped. Broken files go to `skipped`.
+  /// what is best, the same in all processes; nothing when stopped. Broken files go to `skipped`.
   std::function<std::optional<NamedValues>(bool average, const std::function<bool()>& stop,
                                            std::vector<std::string>& skipped)>
       evaluate;
@@ -55,11 +55,12 @@ struct IterationPlan {
   double checkpoint_minutes = 0.0;  ///< 0: after evaluations only
 };
 
-/// Trains until the last iteration and leaves in options.out what train() leaves: the recipe, a checkpoint to
-/// resume from bit for bit, the best weights (plain and averaged), logs as CSV, JSON lines and TensorBoard
-/// events, curves, and summary.json with the scores of the best weights. An iteration whose loss or gradient
-/// is not usable counts as done, without an update. Throws Error as train() does.
+/// Trains until the last iteration, or continues a run (`resumes`), and leaves in options.out what train()
+/// leaves: the recipe, a checkpoint to resume from bit for bit, the best weights (plain and averaged), logs
+/// as CSV, JSON lines and TensorBoard events, curves, and summary.json with the scores of the best weights.
+/// An iteration whose loss or gradient is not usable counts as done, without an update. Of several processes
+/// each makes its passes; they stop after the same iteration. Throws Error as train() does.
 RunResult run_iterations(const IterationTask& task, const IterationPlan& plan, const RunIdentity& identity,
-                         const RunOptions& options);
+                         const RunOptions& options, bool resumes);
 
 }  // namespace spatialmamba::train

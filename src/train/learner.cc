@@ -5,6 +5,7 @@
 #include "train/evaluation_mode.h"
 #include "train/layer_decay.h"
 #include "train/losses.h"
+#include "train/replicas.h"
 
 namespace spatialmamba::train {
 namespace {
@@ -49,15 +50,6 @@ nn::SpatialMamba make_average(const nn::SpatialMamba& model, bool wanted) {
   average->eval();
   for (torch::Tensor& parameter : average->parameters()) parameter.set_requires_grad(false);
   return average;
-}
-
-void synchronise_batch_norm(const nn::SpatialMambaImpl& model,
-                            const std::shared_ptr<distributed::Group>& group) {
-  for (const auto& module : model.modules()) {
-    if (auto* norm = module->as<nn::BatchNormImpl>()) {
-      norm->sum_over_processes = [group](torch::Tensor& values) { group->sum(values); };
-    }
-  }
 }
 
 torch::Tensor weights_tensor(const nn::SpatialMambaImpl& model, const std::vector<double>& weights) {

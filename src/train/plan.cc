@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "train/recipe_parts.h"
+#include "train/replicas.h"
 
 namespace spatialmamba::train {
 namespace {
@@ -49,27 +50,6 @@ CosineSchedule make_schedule(const Recipe& recipe, std::int64_t updates_per_epoc
           .minimum_rate = scaled_rate(recipe, recipe.optimizer.minimum_rate),
           .total_updates = recipe.train.epochs * updates_per_epoch,
           .warmup_updates = static_cast<std::int64_t>(recipe.optimizer.warmup_epochs * updates)};
-}
-
-/// How the images of an update are divided.
-struct Cut {
-  std::int64_t batch = 0;
-  std::int64_t replicas = 0;
-};
-
-Cut cut_update(const Recipe& recipe, std::int64_t processes) {
-  const std::int64_t wanted = replicas_of(recipe);
-  const bool together = recipe.train.sync_batch_norm;
-  if (wanted == processes || (processes < wanted && !together)) return {recipe.train.batch, wanted};
-  const std::int64_t images = recipe.train.batch * wanted;
-  if (images % processes != 0) {
-    fail_usage(
-        "{} processes cannot share an update evenly: the {} images of train.batch {} times train.replicas {} "
-        "are "
-        "not a multiple",
-        processes, images, recipe.train.batch, wanted);
-  }
-  return {images / processes, processes};
 }
 
 LearnerOptions make_learner_options(const Recipe& recipe, const Cut& cut, double mesa,

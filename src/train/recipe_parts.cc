@@ -57,10 +57,14 @@ AdamWOptions adamw_options(const Recipe& recipe) {
           .weight_decay = recipe.optimizer.weight_decay};
 }
 
-UpdaterOptions updater_options(const Recipe& recipe) {
+UpdaterOptions updater_options(const Recipe& recipe, std::int64_t replicas,
+                               const std::shared_ptr<distributed::Group>& group) {
   return {.clip_norm = recipe.train.clip_norm,
           .ema_decay = recipe.train.ema_decay,
-          .loss_limit = recipe.train.loss_limit};
+          .loss_limit = recipe.train.loss_limit,
+          .accumulation = recipe.train.accumulation,
+          .replicas = replicas,
+          .group = group};
 }
 
 IterationPlan iteration_plan(const Recipe& recipe) {
@@ -97,7 +101,6 @@ void refuse_classifiers_options(const Recipe& recipe, const RunOptions& options)
   if (recipe.train.class_weights.balanced || !recipe.train.class_weights.listed.empty()) {
     fail_usage("train.class_weights are for classifiers, not for {}", task);
   }
-  if (recipe.train.replicas > 1) fail_usage("train.replicas is {}, {} takes 1", recipe.train.replicas, task);
   if (recipe.train.mesa.value_or(0.0) != 0.0) {
     fail_usage("train.mesa is {}: MESA teaches classifiers, not {}", *recipe.train.mesa, task);
   }

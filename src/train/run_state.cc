@@ -137,6 +137,12 @@ void export_state(const std::filesystem::path& path, const NamedTensors& state,
   write_safetensors(path, file);
 }
 
+Weights read_start(const RunOptions& options) {
+  Weights weights = read_weights(options.finetune, options.finetune_ema ? "model_ema" : "");
+  verify_checksums(weights, options.finetune.string());
+  return weights;
+}
+
 void load_state_file(const std::filesystem::path& path, const NamedTensors& state) {
   const Weights file = read_weights(path);
   verify_checksums(file, path.string());

@@ -44,6 +44,9 @@ RunIdentity saved_identity(const Weights& file, const std::filesystem::path& pat
 void export_state(const std::filesystem::path& path, const NamedTensors& state,
                   const std::map<std::string, std::string>& metadata);
 
+/// What --finetune names, whose checksums hold.
+Weights read_start(const RunOptions& options);
+
 /// Copies such a file's tensors into `state`, whose names and shapes they must have. Throws Error naming the
 /// file.
 void load_state_file(const std::filesystem::path& path, const NamedTensors& state);

@@ -75,32 +75,40 @@ data::SegmentationTransform segmentation_transform(const Recipe& recipe) {
 }
 
 SegmentationBatches::SegmentationBatches(const data::SegmentationDataset& dataset, const Recipe& recipe,
-                                         bool strict)
-    : pictures_(with_label_channel(dataset)), transform_(sample_transform(segmentation_transform(recipe))) {
-  options_ = {.batch_size = recipe.train.batch,
+                                         const ReplicaShare& share, bool strict)
+    : pictures_(with_label_channel(dataset)),
+      transform_(sample_transform(segmentation_transform(recipe))),
+      share_(share),
+      per_epoch_(share.batches(dataset.size())) {
+  const std::int64_t replicas = share.cut.replicas;
+  options_ = {.batch_size = share.cut.batch,
               .seed = recipe.train.seed,
               .shuffle = true,
-              .drop_last = dataset.size() >= recipe.train.batch,
+              .drop_last = dataset.size() >= share.images(),
               .threads = static_cast<int>(recipe.data.workers),
-              .strict = strict};
-  per_epoch_ = data::batch_count(pictures_.size(), options_);
+              .strict = strict,
+              .share = {.process = share.replica, .processes = replicas, .replicas = replicas}};
 }
 
 void SegmentationBatches::open(std::int64_t epoch, std::int64_t batch) {
   epoch_ = epoch;
   options_.epoch = epoch;
-  options_.start_batch = batch;
+  options_.start_batch = batch * share_.cut.replicas;
   loader_ = std::make_unique<data::Loader>(pictures_, transform_, options_);
   advance();
 }
 
 void SegmentationBatches::advance() {
-  if (loader_->next(batch_)) return;
+  // Behind the last batch that all replicas have a part of, the loader may have further images.
+  if (loader_->next(batch_) && batch_.number / share_.cut.replicas < per_epoch_) return;
   open(epoch_ + 1, 0);
 }
 
+std::int64_t SegmentationBatches::reached() const {
+  return epoch_ * per_epoch_ + batch_.number / share_.cut.replicas;
+}
+
 const data::Batch& SegmentationBatches::at(std::int64_t number) {
-  const auto reached = [&] { return epoch_ * per_epoch_ + batch_.number; };
   const std::int64_t epoch = number / per_epoch_;
   // In front of the batch asked for are only those of this epoch that the loader is about to deliver.
   if (loader_ == nullptr || reached() > number || epoch_ < epoch) open(epoch, number % per_epoch_);

@@ -18,27 +18,48 @@ std::optional<data::LabelledPicture> load(const data::SegmentationDataset& datas
   }
 }
 
+/// What was counted in the pictures of one process, picture by picture.
+struct Counted {
+  bool stopped = false;
+  std::vector<std::vector<std::int64_t>> pictures = {};
+  std::vector<std::string> skipped = {};
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Counted, stopped, pictures, skipped)
+
+Counted count_own(const segmentation::Network& network, const data::SegmentationDataset& dataset,
+                  const SegmentationEvaluateOptions& options, const metrics::SegmentationMeter& meter) {
+  Counted own;
+  const std::int64_t end = options.share.end(dataset.size());
+  std::int64_t i = options.share.begin(dataset.size());
+  ProgressBar bar(options.label, end - i, "img", options.share.process == 0);
+  for (; i < end; ++i) {
+    own.stopped = options.stop();
+    if (own.stopped) break;
+    const auto sample = load(dataset, i, options.strict, own.skipped);
+    bar.advance(1);
+    if (!sample) continue;
+    const segmentation::ScoreRows scores =
+        segmentation::predict_scores(sample->picture, options.predict, network);
+    if (scores.classes != meter.classes()) {
+      fail("the network tells {} classes apart, the data set has {}", scores.classes, meter.classes());
+    }
+    const image::Image labels = segmentation::best_classes(scores);
+    own.pictures.push_back(meter.count(labels.pixels, sample->labels.pixels));
+    options.observe(i, *sample, labels);
+  }
+  return own;
+}
+
 }  // namespace
 
 std::optional<SegmentationEvaluation> evaluate_segmentation(const segmentation::Network& network,
                                                             const data::SegmentationDataset& dataset,
                                                             const SegmentationEvaluateOptions& options) {
-  const auto classes = static_cast<std::int64_t>(dataset.classes.size());
-  SegmentationEvaluation result{metrics::SegmentationMeter(classes), {}};
-  ProgressBar bar(options.label, dataset.size(), "img");
-  for (std::int64_t i = 0; i < dataset.size(); ++i) {
-    if (options.stop()) return std::nullopt;
-    const auto sample = load(dataset, i, options.strict, result.skipped);
-    bar.advance(1);
-    if (!sample) continue;
-    const segmentation::ScoreRows scores =
-        segmentation::predict_scores(sample->picture, options.predict, network);
-    if (scores.classes != classes) {
-      fail("the network tells {} classes apart, the data set has {}", scores.classes, classes);
-    }
-    const image::Image labels = segmentation::best_classes(scores);
-    result.meter.add(labels.pixels, sample->labels.pixels);
-    options.observe(i, *sample, labels);
+  SegmentationEvaluation result{metrics::SegmentationMeter(std::ssize(dataset.classes)), {}};
+  for (const Counted& part : gather(count_own(network, dataset, options, result.meter), options.share)) {
+    if (part.stopped) return std::nullopt;
+    for (const std::vector<std::int64_t>& counts : part.pictures) result.meter.add(counts);
+    result.skipped.insert(result.skipped.end(), part.skipped.begin(), part.skipped.end());
   }
   if (result.meter.images() == 0)
     fail("no picture could be evaluated; the first problem: {}", result.skipped.at(0));

@@ -1,19 +1,16 @@
 #include "train/segmentation_trainer.h"
 
-#include <ATen/CPUGeneratorImpl.h>
-
+#include <deque>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "train/iteration_run.h"
-#include "train/model_values.h"
-#include "train/recipe_parts.h"
+#include "train/iteration_model.h"
+#include "train/run_state.h"
 #include "train/schedule.h"
 #include "train/segmentation_batches.h"
 #include "train/segmentation_evaluate.h"
 #include "train/segmentation_loss.h"
 #include "train/segmentation_model.h"
-#include "weights/checksums.h"
 
 namespace spatialmamba::train {
 namespace {
@@ -36,86 +33,53 @@ segmentation::PredictOptions predict_options(const Recipe& recipe) {
   return options;
 }
 
+nn::Segmentor make_model(const Recipe& recipe, std::int64_t classes, const RunOptions& options,
+                         bool resumes) {
+  nn::Segmentor model(train::segmentor_of(recipe, classes), model_options(recipe));
+  nn::initialise(*model, recipe.train.seed);
+  if (!options.finetune.empty() && !resumes) {
+    start_from(*model, read_start(options).tensors, options.finetune.string(), options.say);
+  }
+  model->set_dropout(recipe.segmentation.dropout);
+  return model;
+}
+
 class SegmentationRun {
  public:
-  SegmentationRun(const Recipe& recipe, const data::SegmentationDataset& training,
+  SegmentationRun(const RunStart& start, const data::SegmentationDataset& training,
                   const data::SegmentationDataset& validation, const RunOptions& options)
-      : recipe_(recipe),
+      : recipe_(start.recipe),
+        resumes_(start.resumes),
         validation_(validation),
         options_(options),
-        identity_{to_yaml(recipe), training.classes, training.size()},
+        identity_{to_yaml(recipe_), training.classes, training.size()},
         problems_(training.problems),
-        schedule_(schedule_of(recipe)),
-        generator_(at::make_generator<at::CPUGeneratorImpl>(recipe.train.seed)),
-        batches_(training, recipe, options.strict),
-        model_(make_model()),
-        average_(recipe.train.ema ? average_of(model_, model_options(recipe)) : nn::Segmentor(nullptr)),
-        updater_(AdamW(group_by_norm(named_state(*model_)), adamw_options(recipe)), named_state(*model_),
-                 average_ ? named_state(*average_) : NamedTensors{}, updater_options(recipe)) {
+        schedule_(schedule_of(recipe_)),
+        cut_(cut_update(recipe_, options.processes())),
+        trained_(make_model(recipe_, std::ssize(training.classes), options, resumes_), recipe_, cut_,
+                 options) {
     problems_.insert(problems_.end(), validation.problems.begin(), validation.problems.end());
+    for (const ReplicaShare& share : own_shares(cut_, options)) {
+      batches_.emplace_back(training, recipe_, share, options.strict);
+    }
   }
 
   RunResult execute() {
-    const IterationTask task{
-        .updater = &updater_,
-        .step = [this](std::int64_t number) { return step(number); },
-        .evaluate = [this](bool average, const std::function<bool()>& stop,
-                           std::vector<std::string>& skipped) { return evaluate(average, stop, skipped); },
-        .learning_rate = [this](std::int64_t number) { return schedule_.at(number); },
-        .bad_layer = [this] { return bad_layer(); },
-        .description = description_of(recipe_, identity_.classes, recipe_.segmentation.fit),
-        .problems = problems_,
-        .facts = [this] { return facts(); },
-    };
-    return run_iterations(task, iteration_plan(recipe_), identity_, options_);
+    const IterationTask task = task_of(*this, trained_.updater());
+    return run_iterations(task, iteration_plan(recipe_), identity_, options_, resumes_);
   }
 
- private:
-  nn::Segmentor make_model() {
-    const auto classes = static_cast<std::int64_t>(identity_.classes.size());
-    nn::Segmentor model(train::segmentor_of(recipe_, classes), model_options(recipe_));
-    nn::initialise(*model, recipe_.train.seed);
-    if (!options_.finetune.empty()) {
-      const Weights weights = read_weights(options_.finetune, options_.finetune_ema ? "model_ema" : "");
-      verify_checksums(weights, options_.finetune.string());
-      start_from(*model, weights.tensors, options_.finetune.string(), options_.say);
-    }
-    set_element_type(*model, element_type(recipe_));
-    model->set_generator(generator_);
-    model->set_dropout(recipe_.segmentation.dropout);
-    return model;
+  double learning_rate(std::int64_t number) const { return schedule_.at(number); }
+  const std::vector<std::string>& problems() const { return problems_; }
+  std::map<std::string, std::string> description() const {
+    return description_of(recipe_, identity_.classes, recipe_.segmentation.fit);
   }
 
   IterationStep step(std::int64_t number) {
-    IterationStep result{
-        .losses = {{"loss", 0.0}, {"decode_loss", 0.0}, {"auxiliary_loss", 0.0}, {"pixel_accuracy", 0.0}}};
-    model_->train();
-    for (std::int64_t part = 0; part < recipe_.train.accumulation; ++part) {
-      if (updater_.begin_pass()) pass(number * recipe_.train.accumulation + part, result);
-    }
-    return result;
-  }
-
-  /// Forward and, where the loss is usable, backward of one micro-batch.
-  void pass(std::int64_t micro_batch, IterationStep& step) {
-    const Stopwatch waiting;
-    const data::Batch& batch = batches_.at(micro_batch);
-    step.wait_seconds += waiting.seconds();
-    step.images += batch.n;
-    step.skipped.insert(step.skipped.end(), batch.skipped.begin(), batch.skipped.end());
-    generator_.set_current_seed(stream_of(recipe_.train.seed, Stream::drop_path, micro_batch).bits());
-    const SegmentationTensors tensors = tensors_of(batch, element_type(recipe_));
-    images_ = tensors.images;
-    const SegmentationLoss loss = segmentation_loss(model_->forward_maps(tensors.images, true),
-                                                    tensors.labels, recipe_.segmentation.auxiliary_weight);
-    if (!updater_.accept(loss.total.item<double>())) return;
-    const auto parts = static_cast<double>(recipe_.train.accumulation);
-    const torch::Tensor scaled = loss.total / parts;
-    scaled.backward();
-    step.losses[0].second += scaled.item<double>();
-    step.losses[1].second += loss.decode / parts;
-    step.losses[2].second += loss.auxiliary / parts;
-    step.losses[3].second += loss.decode_accuracy / 100.0 / parts;
+    trained_.model()->train();
+    return make_passes(trained_.updater(), number,
+                       {"loss", "decode_loss", "auxiliary_loss", "pixel_accuracy"},
+                       [this](const Pass& pass, IterationStep& step) { return losses_of(pass, step); });
   }
 
   std::optional<NamedValues> evaluate(bool average, const std::function<bool()>& stop,
@@ -123,8 +87,9 @@ class SegmentationRun {
     const SegmentationEvaluateOptions how{.predict = predict_options(recipe_),
                                           .strict = options_.strict,
                                           .label = average ? "evaluate EMA" : "evaluate",
+                                          .share = evaluation_share(options_),
                                           .stop = stop};
-    const auto result = evaluate_segmentation(network_of(average ? *average_ : *model_), validation_, how);
+    const auto result = evaluate_segmentation(network_of(trained_.network(average)), validation_, how);
     if (!result) return std::nullopt;
     skipped = result->skipped;
     scores_ = result->meter.scores();
@@ -133,14 +98,9 @@ class SegmentationRun {
   }
 
   std::string bad_layer() {
-    const torch::NoGradGuard no_grad;
-    if (!torch::isfinite(images_).all().item<bool>()) return "the images";
-    const auto maps = model_->forward_maps(images_, true).named();
-    updater_.restore_buffers();
-    for (const auto& [name, map] : maps) {
-      if (!torch::isfinite(map).all().item<bool>()) return name;
-    }
-    return {};
+    return first_non_finite(images_, trained_.updater(), [this](const torch::Tensor& images) {
+      return trained_.model()->forward_maps(images, true).named();
+    });
   }
 
   nlohmann::ordered_json facts() const {
@@ -150,24 +110,38 @@ class SegmentationRun {
       if (scores_.iou[c]) entry = *scores_.iou[c];
     }
     return {{"variant", recipe_.model.variant},
-            {"parameters", count_parameters(model_->architecture())},
+            {"parameters", count_parameters(trained_.model()->architecture())},
             {"validation_images", validation_.size()},
             {"per_class_iou", per_class}};
   }
 
-  const Recipe& recipe_;
+ private:
+  PassLoss losses_of(const Pass& pass, IterationStep& step) {
+    const Stopwatch waiting;
+    const data::Batch& batch = batches_[static_cast<std::size_t>(pass.own)].at(pass.batch);
+    step.wait_seconds += waiting.seconds();
+    step.images += batch.n;
+    step.skipped.insert(step.skipped.end(), batch.skipped.begin(), batch.skipped.end());
+    trained_.draw_from(pass);
+    const SegmentationTensors tensors = tensors_of(batch, element_type(recipe_));
+    images_ = tensors.images;
+    const SegmentationLoss loss = segmentation_loss(trained_.model()->forward_maps(tensors.images, true),
+                                                    tensors.labels, recipe_.segmentation.auxiliary_weight);
+    return {loss.total, {loss.decode, loss.auxiliary, loss.decode_accuracy / 100.0}};
+  }
+
+  Recipe recipe_;
+  bool resumes_;
   const data::SegmentationDataset& validation_;
   const RunOptions& options_;
   RunIdentity identity_;
   std::vector<std::string> problems_;  ///< of both data sets
   PolySchedule schedule_;
-  at::Generator generator_;
-  SegmentationBatches batches_;
-  nn::Segmentor model_;
-  nn::Segmentor average_;  ///< null without EMA
-  Updater updater_;
-  torch::Tensor images_;                ///< of the last pass
-  metrics::SegmentationScores scores_;  ///< of the last evaluation
+  Cut cut_;
+  IterationModel<nn::Segmentor> trained_;
+  std::deque<SegmentationBatches> batches_;  ///< of each replica of this process
+  torch::Tensor images_;                     ///< of the last pass
+  metrics::SegmentationScores scores_;       ///< of the last evaluation
 };
 
 }  // namespace
@@ -190,7 +164,7 @@ RunResult train_segmentation(const Recipe& recipe, const data::SegmentationDatas
     fail("the training data has {} classes, the validation data {}, or in another order",
          training.classes.size(), validation.classes.size());
   }
-  return SegmentationRun(recipe, training, validation, options).execute();
+  return SegmentationRun(start_run(recipe, options), training, validation, options).execute();
 }
 
 }  // namespace spatialmamba::train

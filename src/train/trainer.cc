@@ -19,8 +19,9 @@
 #include "train/journal.h"
 #include "train/plan.h"
 #include "train/reference_checkpoint.h"
+#include "train/replicas.h"
 #include "train/run_conduct.h"
-#include "weights/checksums.h"
+#include "train/run_state.h"
 
 namespace spatialmamba::train {
 namespace {
@@ -31,8 +32,7 @@ std::string percent(const std::optional<double>& share) {
 
 void load_finetuned(nn::SpatialMambaImpl& model, const RunOptions& options, std::uint64_t seed) {
   const std::string source = options.finetune.string();
-  const Weights weights = read_weights(options.finetune, options.finetune_ema ? "model_ema" : "");
-  verify_checksums(weights, source);
+  const Weights weights = read_start(options);
   if (const ScanOrder scan = scan_order_of(weights.metadata, source); scan != model.scan()) {
     fail_usage("{}: its states are scanned in the order '{}', model.scan is '{}'", source, name_of(scan),
                name_of(model.scan()));
@@ -54,24 +54,8 @@ nn::SpatialMamba make_model(const Plan& plan, const Recipe& recipe, const RunOpt
   return model;
 }
 
-/// The recipe with its number of replicas: that of the run where it is continued, else one for each process.
-Recipe with_replicas(Recipe recipe, const RunFolder& folder, bool resumes, int processes) {
-  if (recipe.train.replicas != 0) return recipe;
-  if (resumes) {
-    const SavedRun saved = read_saved_run(folder.checkpoint());
-    recipe.train.replicas = parse_recipe(saved.identity.recipe, folder.checkpoint().string()).train.replicas;
-  } else if (processes > 1) {
-    recipe.train.replicas = processes;
-  }
-  return recipe;
-}
-
-int processes_of(const RunOptions& options) {
-  return options.group ? options.group->size() : 1;
-}
-
 Plan plan_for(const Recipe& recipe, const data::Dataset& training, const RunOptions& options) {
-  Plan plan = make_plan(recipe, training.classes, training.size(), processes_of(options));
+  Plan plan = make_plan(recipe, training.classes, training.size(), options.processes());
   plan.learner.class_weights = class_weights(recipe, data::class_counts(training));
   return plan;
 }
@@ -100,7 +84,7 @@ class Run {
     }
     skipped_.report(training.problems, options.say);
     skipped_.report(validation.problems, options.say);
-    if (!is_writer()) return;
+    if (!options_.is_writer()) return;
     write_text(folder_.recipe(), to_yaml(recipe, true));
     journal_.emplace(folder_, progress_.updates, progress_.history);
   }
@@ -110,7 +94,6 @@ class Run {
  private:
   enum class Outcome { finished, stopped };
 
-  bool is_writer() const { return !options_.group || options_.group->is_writer(); }
   /// The batches that an update takes, in all processes together.
   std::int64_t batches_per_update() const {
     return plan_.train_loader.share.replicas * plan_.train_loader.share.run;
@@ -227,7 +210,7 @@ void Run::count_time() {
 }
 
 void Run::save(const std::filesystem::path& path) {
-  if (is_writer()) save_checkpoint(path, learner_, {progress_, identity_}, plan_.description);
+  if (options_.is_writer()) save_checkpoint(path, learner_, {progress_, identity_}, plan_.description);
   since_save_.lap();
 }
 
@@ -319,8 +302,8 @@ Run::Outcome Run::train_epoch() {
   loading.strict = options_.strict;
   data::Loader loader(training_, data::sample_transform(plan_.train_transform), loading);
   ProgressBar bar(epoch_label(),
-                  (batches_per_epoch() - progress_.next_batch) * loading.batch_size / processes_of(options_),
-                  "img", is_writer());
+                  (batches_per_epoch() - progress_.next_batch) * loading.batch_size / options_.processes(),
+                  "img", options_.is_writer());
   since_counted_.lap();
   data::Batch batch;
   while (progress_.epoch_updates < plan_.updates_per_epoch && next_batch(loader, batch)) {
@@ -371,11 +354,11 @@ bool Run::evaluate_both(EpochRecord& record) {
 
 void Run::keep_best(const EpochRecord& record) {
   if (record.top1.value_or(-1.0) > progress_.best_top1) {
-    if (is_writer()) export_weights(folder_.best(), *learner_.model(), plan_.description);
+    if (options_.is_writer()) export_weights(folder_.best(), *learner_.model(), plan_.description);
     progress_.best_top1 = *record.top1;
   }
   if (record.ema_top1.value_or(-1.0) > progress_.best_ema_top1) {
-    if (is_writer()) export_weights(folder_.best_ema(), *learner_.ema_model(), plan_.description);
+    if (options_.is_writer()) export_weights(folder_.best_ema(), *learner_.ema_model(), plan_.description);
     progress_.best_ema_top1 = *record.ema_top1;
   }
 }
@@ -438,7 +421,7 @@ RunResult Run::execute() {
   } catch (const Error& error) {
     fail("{}: {}", epoch_label(), error.what());
   }
-  if (!is_writer()) return {};
+  if (!options_.is_writer()) return {};
   RunResult result{.summary = summarise()};
   write_text(folder_.summary(), result.summary.dump(2) + "\n");
   return result;
@@ -491,11 +474,8 @@ RunResult train(const Recipe& recipe, const data::Dataset& training, const data:
     fail("the training data has {} classes, the validation data {}, or in another order",
          training.classes.size(), validation.classes.size());
   }
-  const RunFolder folder(options.out);
-  const auto prepare = [&] { return prepare_folder(folder, options); };
-  const bool resumes = options.group ? options.group->ask_writer(prepare) : prepare();
-  const Recipe decided = with_replicas(recipe, folder, resumes, processes_of(options));
-  return Run(decided, training, validation, options, resumes).execute();
+  const RunStart start = start_run(recipe, options);
+  return Run(start.recipe, training, validation, options, start.resumes).execute();
 }
 
 }  // namespace spatialmamba::train

@@ -35,6 +35,10 @@ struct RunOptions {
                                                                          std::span<const float>) {};
   /// One line for the user.
   std::function<void(const std::string&)> say = [](const std::string&) {};
+
+  bool is_writer() const { return !group || group->is_writer(); }
+  int rank() const { return group ? group->rank() : 0; }
+  int processes() const { return group ? group->size() : 1; }
 };
 
 struct RunResult {

@@ -2,14 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include "base/file.h"
-#include "cli/program.h"
+#include "cli/scene_training.h"
 #include "image/codec.h"
 #include "spatialmamba/architecture.h"
 #include "spatialmamba/weights.h"
-#include "support/temporary_folder.h"
 
 namespace spatialmamba::test {
 namespace {
@@ -19,58 +16,29 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 /// Scenes of 48 x 48 pixels, and runs of a few iterations on them.
-class SegmentationTraining : public testing::Test {
+class SegmentationTraining : public SceneTraining {
  protected:
-  SegmentationTraining() {
-    const Outcome made = run_program({"dataset", "fashion-scenes", "--out", path("scenes").string(),
-                                      "--train", "6", "--val", "2", "--size", "48"});
-    EXPECT_EQ(made.code, 0) << made.error;
+  SegmentationTraining() : SceneTraining(6, 2, 48) {}
+
+  std::vector<std::string> words(const std::string& out, const std::vector<std::string>& more) const {
+    std::vector<std::string> keys = {"model.variant=custom",
+                                     "model.dims=[8,12,16]",
+                                     "model.depths=[1,1,1]",
+                                     "segmentation.channels=8",
+                                     "segmentation.auxiliary_channels=8",
+                                     "segmentation.crop=48",
+                                     "segmentation.fit=[48,48]",
+                                     "train.iterations=6",
+                                     "train.batch=2",
+                                     "optimizer.warmup_iterations=2",
+                                     "output.evaluate_iterations=3"};
+    keys.insert(keys.end(), more.begin(), more.end());
+    return train_words("fashion_scenes_segmentation.yaml", out, keys);
   }
 
-  fs::path path(const std::string& name) const { return folder_.path() / name; }
-
-  /// `more` are further options and keys of the recipe.
   Outcome train(const std::string& out, const std::vector<std::string>& more) const {
-    std::vector<std::string> arguments = {"train",
-                                          "--config",
-                                          SPATIALMAMBA_CONFIGS "/fashion_scenes_segmentation.yaml",
-                                          "--data",
-                                          path("scenes").string(),
-                                          "--out",
-                                          path(out).string(),
-                                          "--threads",
-                                          "1",
-                                          "model.variant=custom",
-                                          "model.dims=[8,12,16]",
-                                          "model.depths=[1,1,1]",
-                                          "segmentation.channels=8",
-                                          "segmentation.auxiliary_channels=8",
-                                          "segmentation.crop=48",
-                                          "segmentation.fit=[48,48]",
-                                          "train.iterations=6",
-                                          "train.batch=2",
-                                          "optimizer.warmup_iterations=2",
-                                          "output.evaluate_iterations=3",
-                                          "output.log_every=1"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return run_program(arguments);
+    return run_program(words(out, more));
   }
-
-  /// Empty where both runs ended in the same tensors, else the name of one that differs.
-  std::string difference(const std::string& first, const std::string& second) const {
-    const Weights a = read_safetensors(path(first) / "checkpoint.safetensors");
-    const Weights b = read_safetensors(path(second) / "checkpoint.safetensors");
-    if (a.tensors.size() != b.tensors.size()) return "numbers of tensors";
-    for (const auto& [name, tensor] : a.tensors) {
-      const Tensor* other = b.tensors.find(name);
-      if (other == nullptr || other->bytes() != tensor.bytes()) return name;
-      if (!std::equal(tensor.raw(), tensor.raw() + tensor.bytes(), other->raw())) return name;
-    }
-    return {};
-  }
-
- private:
-  TemporaryFolder folder_;
 };
 
 TEST_F(SegmentationTraining, LeavesEverythingAndResumesInTheSameBits) {
@@ -99,6 +67,23 @@ TEST_F(SegmentationTraining, LeavesEverythingAndResumesInTheSameBits) {
   EXPECT_EQ(other.code, 1);
   EXPECT_THAT(other.error, HasSubstr("train.seed"));
   EXPECT_NE(train("parts", {}).code, 0) << "overwrites a run";
+}
+
+TEST_F(SegmentationTraining, SeveralProcessesResumeInTheSameBits) {
+  const auto launched = [&](const std::string& out, const std::vector<std::string>& more) {
+    std::vector<std::string> command = {"launch", "-n", "2"};
+    const std::vector<std::string> rest = words(out, more);
+    command.insert(command.end(), rest.begin(), rest.end());
+    return run_program(command);
+  };
+  const Outcome whole = launched("whole", {"--json"});
+  ASSERT_EQ(whole.code, 0) << whole.error;
+  EXPECT_TRUE(whole.json().contains("mIoU"));  // one of them alone speaks
+  EXPECT_TRUE(fs::exists(path("whole") / "rank_1.log"));
+  ASSERT_EQ(launched("parts", {"--max-minutes", "0.000001"}).code, 0);
+  const Outcome rest = launched("parts", {"--resume"});
+  ASSERT_EQ(rest.code, 0) << rest.error;
+  EXPECT_EQ(difference("whole", "parts"), "");
 }
 
 TEST_F(SegmentationTraining, WithoutAverageAndInDouble) {
@@ -166,7 +151,7 @@ TEST_F(SegmentationTraining, BrokenMasksAreLeftOutOrStopTheRun) {
 
 TEST_F(SegmentationTraining, WhatOnlyClassifiersHaveIsRefused) {
   for (const char* key : {"model.fusion=off", "train.frozen_stages=1", "optimizer.layer_decay=0.5",
-                          "train.mesa=1", "train.replicas=2", "segmentation.fit=[1]"}) {
+                          "train.mesa=1", "segmentation.fit=[1]"}) {
     const Outcome outcome = train("run", {key});
     EXPECT_EQ(outcome.code, 2) << key;
     EXPECT_THAT(outcome.error, HasSubstr(std::string(key).substr(0, std::string(key).find('=')))) << key;

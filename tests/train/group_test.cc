@@ -1,16 +1,14 @@
-// Runs of several processes, here threads of one: a group knows no difference.
+// Runs of several processes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include <thread>
-
 #include "base/error.h"
 #include "launch/lost_rank.h"
-#include "launch/supervisor.h"
 #include "nn/initialise.h"
 #include "nn/state_dict.h"
 #include "support/temporary_folder.h"
+#include "train/groups.h"
 #include "train/learner.h"
 #include "train/run_folder.h"
 #include "train/small_run.h"
@@ -20,23 +18,8 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr double kRounding = 1e-10;
-constexpr std::chrono::seconds kTimeout(60);
-
-/// work(group) in a group of so many.
-template <typename Work>
-void in_group(int processes, const Work& work) {
-  const std::uint16_t port = launch::free_port();
-  std::vector<std::thread> threads;
-  for (int rank = 0; rank < processes; ++rank) {
-    threads.emplace_back([&, rank] {
-      const auto group = distributed::Group::join({.rank = rank, .ranks = processes, .port = port}, kTimeout);
-      work(group);
-      group->leave({});
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
+using test::in_group;
+using test::kRounding;
 
 class Groups : public testing::Test {
  protected:
