@@ -138,13 +138,13 @@ void eval_detection(const DetectionEval& options) {
   const data::DetectionDataset dataset = open_matching(options, card);
   if (!options.out.empty()) make_folder(options.out);  // fail now rather than after the work
   const auto start = std::chrono::steady_clock::now();
-  const train::DetectionEvaluateOptions how{
-      .predict = card.predict,
-      .strict = options.strict,
-      .label = "eval",
-      .observe = [&](std::int64_t i, const image::Image& picture, const detection::Prediction& prediction) {
-        draw_some(options, card, dataset, i, picture, prediction);
-      }};
+  train::DetectionEvaluateOptions how;
+  how.predict = card.predict;
+  how.strict = options.strict;
+  how.label = "eval";
+  how.observe = [&](std::int64_t i, const image::Image& picture, const detection::Prediction& prediction) {
+    draw_some(options, card, dataset, i, picture, prediction);
+  };
   // Never stopped, so there is a result.
   const train::DetectionEvaluation evaluation =
       train::evaluate_detection(network.network(), dataset, how).value();

@@ -15,8 +15,10 @@ namespace spatialmamba::train {
 struct EvaluationShare {
   std::int64_t process = 0;
   std::int64_t processes = 1;
-  /// What every process gives, by process, in all of them. Not called where there is but one.
-  std::function<std::vector<std::string>(const std::string&)> gather = {};
+  /// What every process gives, by process, in all of them.
+  std::function<std::vector<std::string>(const std::string&)> gather = [](const std::string& own) {
+    return std::vector<std::string>{own};
+  };
 
   std::int64_t begin(std::int64_t samples) const { return samples * process / processes; }
   std::int64_t end(std::int64_t samples) const { return samples * (process + 1) / processes; }

@@ -185,7 +185,7 @@ TEST_P(IterationGroups, BatchesThatCannotBeSharedAreRefused) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tasks, IterationGroups, testing::Values("segmentation", "detection"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& instance) { return instance.param; });
 
 }  // namespace
 }  // namespace spatialmamba::train
