@@ -103,10 +103,13 @@ class IterationGroups : public testing::TestWithParam<std::string> {
     const std::vector<IterationRecord> right = position(second).history;
     EXPECT_EQ(left.size(), right.size());
     for (std::size_t i = 0; i < std::min(left.size(), right.size()); ++i) {
-      for (std::size_t k = 0; k < left[i].losses.size(); ++k) {
-        worst = std::max(worst, std::abs(left[i].losses[k].second - right[i].losses[k].second));
+      for (auto values : {&IterationRecord::losses, &IterationRecord::scores}) {
+        const NamedValues& ours = left[i].*values;
+        const NamedValues& theirs = right[i].*values;
+        for (std::size_t k = 0; k < ours.size(); ++k) {
+          worst = std::max(worst, std::abs(ours[k].second - theirs[k].second));
+        }
       }
-      EXPECT_EQ(to_json(left[i].scores), to_json(right[i].scores));  // no sample is counted twice
     }
     return worst;
   }
