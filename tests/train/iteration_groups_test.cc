@@ -69,6 +69,9 @@ class IterationGroups : public testing::TestWithParam<std::string> {
                               options);
   }
 
+  /// Detection's proposals pass through single precision, whose last bit another order of sums may flip.
+  static double rounding() { return GetParam() == "detection" ? 1e-8 : kRounding; }
+
   /// Continues the run of that name; stops when `rank` is asked for the `stop_at`-th time.
   void run(const Recipe& recipe, const std::string& name, int processes, int rank = 0, int stop_at = -1) {
     const auto train_one = [&](const std::shared_ptr<distributed::Group>& group) {
@@ -124,14 +127,14 @@ TEST_P(IterationGroups, ReplicasAreTheSameWhereverTheyRun) {
   recipe_.train.accumulation = 2;
   run(recipe_, "one", 1);
   run(recipe_, "two", 2);  // one of them has two replicas
-  EXPECT_LT(difference("one", "two"), kRounding);
+  EXPECT_LT(difference("one", "two"), rounding());
   EXPECT_TRUE(std::filesystem::exists(folder("two").summary()));
   run(recipe_, "three", 3);
-  EXPECT_LT(difference("one", "three"), kRounding);
+  EXPECT_LT(difference("one", "three"), rounding());
   recipe_.train.replicas = 1;
   recipe_.train.batch = 6;
   run(recipe_, "whole", 1);
-  EXPECT_GT(difference("one", "whole"), kRounding);  // or this test would show nothing
+  EXPECT_GT(difference("one", "whole"), rounding());  // or this test would show nothing
 }
 
 TEST_P(IterationGroups, NormalisedTogetherTwoHalvesAreOneBatch) {
@@ -156,7 +159,7 @@ TEST_P(IterationGroups, ResumeWithAnotherNumberOfProcesses) {
   run(recipe_, "moved", 2);
   recipe_.train.replicas = 2;
   run(recipe_, "undisturbed", 1);
-  EXPECT_LT(difference("undisturbed", "moved"), kRounding);
+  EXPECT_LT(difference("undisturbed", "moved"), rounding());
   // With the same number of processes to the last bit.
   run(recipe_, "stopped", 2, 0, 4);
   run(recipe_, "stopped", 2);
