@@ -4,7 +4,6 @@
 #include <unordered_set>
 
 #include "base/error.h"
-#include "base/progress.h"
 #include "image/codec.h"
 
 namespace spatialmamba::train {
@@ -62,13 +61,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Found, stopped, images, results, left_out, sk
 Found find_own(const detection::Network& network, const data::DetectionDataset& dataset,
                const DetectionEvaluateOptions& options) {
   Found own;
-  const std::int64_t end = options.share.end(dataset.size());
-  std::int64_t i = options.share.begin(dataset.size());
-  ProgressBar bar(options.label, end - i, "img", options.share.process == 0);
-  for (; i < end; ++i) {
-    own.stopped = options.stop();
-    if (own.stopped) break;
-    bar.advance(1);
+  const auto look = [&](std::int64_t i) {
     const data::DetectionImage& entry = dataset.images[static_cast<std::size_t>(i)];
     image::Image picture;
     try {
@@ -76,7 +69,7 @@ Found find_own(const detection::Network& network, const data::DetectionDataset& 
     } catch (const Error& error) {
       if (options.strict) throw;
       own.skipped.emplace_back(error.what());
-      continue;
+      return;
     }
     const detection::Prediction prediction = detection::predict(picture, options.predict, network);
     own.left_out += prediction.left_out;
@@ -86,7 +79,8 @@ Found find_own(const detection::Network& network, const data::DetectionDataset& 
       own.results.push_back(as_json(as_detection(instance, entry.id, category)));
     }
     options.observe(i, picture, prediction);
-  }
+  };
+  own.stopped = !look_at_own(options.share, dataset.size(), options.label, options.stop, look);
   return own;
 }
 

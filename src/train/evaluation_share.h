@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/progress.h"
+
 namespace spatialmamba::train {
 
 /// The processes that share an evaluation. Each looks at its part of the samples; what it found travels as
@@ -23,6 +25,22 @@ struct EvaluationShare {
   std::int64_t begin(std::int64_t samples) const { return samples * process / processes; }
   std::int64_t end(std::int64_t samples) const { return samples * (process + 1) / processes; }
 };
+
+/// Calls look(i) for each sample of this process's part, in order; the first process shows progress. Returns
+/// false where `stop` ended it early.
+template <typename Look>
+bool look_at_own(const EvaluationShare& share, std::int64_t samples, const std::string& label,
+                 const std::function<bool()>& stop, const Look& look) {
+  const std::int64_t begin = share.begin(samples);
+  const std::int64_t end = share.end(samples);
+  ProgressBar bar(label, end - begin, "img", share.process == 0);
+  for (std::int64_t i = begin; i < end; ++i) {
+    if (stop()) return false;
+    look(i);
+    bar.advance(1);
+  }
+  return true;
+}
 
 /// What the processes found, one after the other. A `Part` turns into JSON and back.
 template <typename Part>

@@ -1,7 +1,6 @@
 #include "train/segmentation_evaluate.h"
 
 #include "base/error.h"
-#include "base/progress.h"
 
 namespace spatialmamba::train {
 namespace {
@@ -29,15 +28,9 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Counted, stopped, pictures, skipped)
 Counted count_own(const segmentation::Network& network, const data::SegmentationDataset& dataset,
                   const SegmentationEvaluateOptions& options, const metrics::SegmentationMeter& meter) {
   Counted own;
-  const std::int64_t end = options.share.end(dataset.size());
-  std::int64_t i = options.share.begin(dataset.size());
-  ProgressBar bar(options.label, end - i, "img", options.share.process == 0);
-  for (; i < end; ++i) {
-    own.stopped = options.stop();
-    if (own.stopped) break;
+  const auto look = [&](std::int64_t i) {
     const auto sample = load(dataset, i, options.strict, own.skipped);
-    bar.advance(1);
-    if (!sample) continue;
+    if (!sample) return;
     const segmentation::ScoreRows scores =
         segmentation::predict_scores(sample->picture, options.predict, network);
     if (scores.classes != meter.classes()) {
@@ -46,7 +39,8 @@ Counted count_own(const segmentation::Network& network, const data::Segmentation
     const image::Image labels = segmentation::best_classes(scores);
     own.pictures.push_back(meter.count(labels.pixels, sample->labels.pixels));
     options.observe(i, *sample, labels);
-  }
+  };
+  own.stopped = !look_at_own(options.share, dataset.size(), options.label, options.stop, look);
   return own;
 }
 

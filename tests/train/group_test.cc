@@ -30,12 +30,7 @@ class Groups : public testing::Test {
   /// Stops when `rank` is asked for the `stop_at`-th time.
   void run(const Recipe& recipe, const std::string& name, int processes, int rank = 0, int stop_at = -1) {
     const auto train_one = [&](const std::shared_ptr<distributed::Group>& group) {
-      RunOptions options;
-      options.out = folder(name).path();
-      options.resume = true;
-      options.group = group;
-      const bool may_stop = stop_at >= 0 && (!group || group->rank() == rank);
-      options.stop = [=, asked = 0]() mutable { return may_stop && ++asked >= stop_at; };
+      const RunOptions options = test::stoppable(folder(name).path(), group, rank, stop_at);
       const RunResult result = train(recipe, data_.training, data_.validation, options);
       EXPECT_EQ(result.interrupted, stop_at >= 0);
     };

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "distributed/group.h"
 #include "launch/supervisor.h"
+#include "train/trainer.h"
 
 namespace spatialmamba::test {
 
@@ -27,6 +29,19 @@ void in_group(int processes, const Work& work) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+/// A process's options of a run in `out`, which continues what is there and stops when `rank` is asked for
+/// the `stop_at`-th time (below 0: never).
+inline train::RunOptions stoppable(const std::filesystem::path& out,
+                                   const std::shared_ptr<distributed::Group>& group, int rank, int stop_at) {
+  train::RunOptions options;
+  options.out = out;
+  options.resume = true;
+  options.group = group;
+  const bool may_stop = stop_at >= 0 && (!group || group->rank() == rank);
+  options.stop = [=, asked = 0]() mutable { return may_stop && ++asked >= stop_at; };
+  return options;
 }
 
 }  // namespace spatialmamba::test
