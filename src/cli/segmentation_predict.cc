@@ -60,11 +60,10 @@ void write_pictures(const SegmentationPredict& options, const SegmentationCard& 
 
 /// What the network says of a picture; draws it where that is asked for.
 void look(const SegmentationPredict& options, const SegmentationNetwork& network,
-          const SegmentationCard& card, const image::Image& picture, const std::filesystem::path& name,
-          ordered_json& answer) {
-  ThreadPool pool(options.network.threads);
+          const SegmentationCard& card, const ParallelFor& parallel, const image::Image& picture,
+          const std::filesystem::path& name, ordered_json& answer) {
   const image::Image labels =
-      segmentation::predict_labels(picture, card.predict, network.network(), pool.parallel_for());
+      segmentation::predict_labels(picture, card.predict, network.network(), parallel);
   answer["classes"] = areas(labels, card);
   if (!options.out.empty()) write_pictures(options, card, picture, labels, name, answer);
 }
@@ -86,10 +85,12 @@ void predict_segmentation(const SegmentationPredict& options) {
       segmentation_card(network.architecture().num_classes, network.metadata(),
                         options.network.weights.string(), options.card, options.how);
   if (options.network.untrained) spdlog::warn("untrained weights: the classes mean nothing");
-  const ordered_json answers =
-      answer_pictures(pictures, {.apply_orientation = !options.ignore_orientation},
-                      [&](const image::Image& picture, const std::filesystem::path& name,
-                          ordered_json& answer) { look(options, network, card, picture, name, answer); });
+  ThreadPool pool(options.network.threads);
+  const ordered_json answers = answer_pictures(
+      pictures, {.apply_orientation = !options.ignore_orientation},
+      [&](const image::Image& picture, const std::filesystem::path& name, ordered_json& answer) {
+        look(options, network, card, pool.parallel_for(), picture, name, answer);
+      });
   report_answers(answers, options.json,
                  {{"weights", options.network.weights.string()},
                   {"task", "segmentation"},
