@@ -11,7 +11,6 @@ using kernels::PackedRows;
 
 namespace {
 
-constexpr std::int64_t kLine = 16;  // floats of a cache line
 constexpr std::int64_t kMostPlaces = kernels::kMostTileInputs * kernels::kMostTileInputs;
 
 /// The tiles that the maps of a batch are cut into, row by row.

@@ -16,7 +16,6 @@ using kernels::GemmActivation;
 // their features take little memory.
 constexpr std::int64_t kBoxesAtOnce = 256;
 constexpr std::int64_t kMasksAtOnce = 32;
-constexpr std::int64_t kLine = 16;  // floats of a cache line
 constexpr std::int64_t kBoxFeatures = kBoxBins * kBoxBins;
 constexpr std::int64_t kMaskFeatures = kMaskBins * kMaskBins;
 constexpr std::int64_t kUpsampled = 4;  // values of an enlarged map per value

@@ -9,6 +9,8 @@
 
 namespace spatialmamba::engine {
 
+inline constexpr std::int64_t kLine = 16;  ///< floats of a cache line
+
 using kernels::RowRange;
 
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
@@ -96,7 +98,6 @@ class TaskMemory {
   }
 
  private:
-  static constexpr std::int64_t kLine = 16;          // floats of a cache line
   static constexpr std::int64_t kSlack = 8 * kLine;  // for rounding up, piece by piece
 
   kernels::GemmScratch::Lease lease_;

@@ -15,8 +15,6 @@ namespace {
 using kernels::GemmActivation;
 using Inputs = std::array<UpsampledInput, kMostUpsampled>;
 
-constexpr std::int64_t kLine = 16;  // floats of a cache line
-
 MapShape with_channels(MapShape shape, std::int64_t channels) {
   shape.channels = channels;
   return shape;
