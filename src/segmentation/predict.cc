@@ -12,7 +12,7 @@ namespace spatialmamba::segmentation {
 namespace {
 
 constexpr int kLargestSide = 1 << 16;
-constexpr std::size_t kStripWindows = 8;  // that begin in a strip, of one row
+constexpr std::int64_t kStripWindows = 8;  // that begin in a strip, of one row
 
 /// Where the windows begin along one axis.
 std::vector<std::int64_t> starts(std::int64_t length, const Window& window) {
@@ -25,16 +25,15 @@ std::vector<std::int64_t> starts(std::int64_t length, const Window& window) {
 
 class Slider {
  public:
-  Slider(Crop crop, std::int64_t height, std::int64_t width, const Window& window, Network network,
-         const Columns& shown)
+  Slider(Crop crop, std::int64_t height, const Columns& shown, const Window& window, Network network)
       : crop_(std::move(crop)),
         network_(std::move(network)),
         rows_(starts(height, window)),
-        columns_(starts(width, window)),
+        columns_(starts(shown.width, window)),
         high_(std::min<std::int64_t>(window.size, height)),
-        wide_(std::min<std::int64_t>(window.size, width)),
+        wide_(std::min<std::int64_t>(window.size, shown.width)),
         shown_(shown),
-        across_(static_cast<std::size_t>(shown.end - shown.begin)) {
+        across_(static_cast<std::size_t>(shown.count())) {
     std::erase_if(columns_,
                   [&](std::int64_t left) { return left >= shown.end || left + wide_ <= shown.begin; });
     for (const std::int64_t left : columns_) {
@@ -68,7 +67,7 @@ class Slider {
  private:
   /// The columns of a window that are asked for.
   Columns shown_part(std::int64_t left) const {
-    return {std::max(left, shown_.begin), std::min(left + wide_, shown_.end)};
+    return {std::max(left, shown_.begin), std::min(left + wide_, shown_.end), shown_.width};
   }
 
   /// The scores of all windows that begin in row `top`, at the windows' size.
@@ -91,7 +90,7 @@ class Slider {
       const Columns part = shown_part(columns_[i]);
       const float* from = buffer_.data() + (part.begin - columns_[i]) * classes_;
       float* to = out.data() + (part.begin - shown_.begin) * classes_;
-      for (std::int64_t k = 0; k < (part.end - part.begin) * classes_; ++k) to[k] += from[k];
+      for (std::int64_t k = 0; k < part.count() * classes_; ++k) to[k] += from[k];
     }
   }
 
@@ -108,28 +107,53 @@ class Slider {
   std::vector<float> buffer_;
 };
 
-/// One scale, mirrored or not: scores at the size of the picture.
-ScoreRows view(const image::Image& picture, std::shared_ptr<const image::Image> shown, bool mirror,
-               const PredictOptions& options, const Network& network) {
-  if (mirror) shown = std::make_shared<const image::Image>(image::flip_horizontal(*shown));
-  ScoreRows scores;
-  if (options.window) {
-    const auto crop = [shown, format = options.format](const image::Rect& part) {
-      return normalised(*shown, part, format);
-    };
-    scores = slide(crop, shown->height, shown->width, *options.window, network);
-  } else {
-    const NetworkInput input = normalised(*shown, image::bounds(*shown), options.format);
-    auto map = std::make_shared<const ScoreMap>(network(input));
-    scores = resized(rows_of(std::move(map)), input.height, input.width);
+/// A picture as the network sees it.
+struct Shown {
+  std::shared_ptr<const image::Image> picture;
+  bool mirror = false;
+};
+
+NetworkInput input_of(const Shown& shown, const image::Rect& part, const image::InputFormat& format) {
+  if (!shown.mirror) return normalised(*shown.picture, part, format);
+  NetworkInput input =
+      normalised(*shown.picture,
+                 {shown.picture->width - part.left - part.width, part.top, part.width, part.height}, format);
+  for (std::int64_t y = 0; y < input.height; ++y) {
+    const auto row = input.values.begin() + 3 * y * input.width;
+    for (std::int64_t left = 0, right = input.width - 1; left < right; ++left, --right) {
+      std::swap_ranges(row + 3 * left, row + 3 * (left + 1), row + 3 * right);
+    }
   }
-  if (mirror) scores = mirrored(std::move(scores));
-  return resized(std::move(scores), picture.height, picture.width);
+  return input;
+}
+
+Columns mirrored(const Columns& columns) {
+  return {columns.width - columns.end, columns.width - columns.begin, columns.width};
+}
+
+/// Scores of one view in some columns of the picture, which is `height` high.
+ScoreRows view(const Shown& shown, std::int64_t height, const Columns& columns, const PredictOptions& options,
+               const Network& network) {
+  const image::Image& picture = *shown.picture;
+  const Columns under = columns_under(columns, picture.width);
+  const auto crop = [shown, format = options.format](const image::Rect& part) {
+    return input_of(shown, part, format);
+  };
+  ScoreRows scores;
+  Columns held = all_columns(picture.width);
+  if (options.window) {
+    held = under;
+    scores = slide(crop, picture.height, shown.mirror ? mirrored(under) : under, *options.window, network);
+  } else {
+    auto map = std::make_shared<const ScoreMap>(network(crop(image::bounds(picture))));
+    scores = resized(rows_of(std::move(map)), picture.height, picture.width);
+  }
+  if (shown.mirror) scores = mirrored(std::move(scores));
+  return resized(std::move(scores), held, height, columns);
 }
 
 image::Image resized_for(const image::Image& picture, double ratio, const PredictOptions& options) {
   if (options.long_side == 0) {
-    if (ratio == 1.0) return picture;
     return image::resize_bilinear_opencv(picture, std::max(1, static_cast<int>(picture.width * ratio + 0.5)),
                                          std::max(1, static_cast<int>(picture.height * ratio + 0.5)));
   }
@@ -139,25 +163,48 @@ image::Image resized_for(const image::Image& picture, double ratio, const Predic
   return image::resize_bilinear_opencv(picture, size.width, size.height);
 }
 
-/// Shared, since with windows the rows are made from it later, when the picture may be gone.
+/// A picture that is shown as it is is not copied.
 std::shared_ptr<const image::Image> shown_at(const image::Image& picture, double ratio,
                                              const PredictOptions& options) {
+  if (options.long_side == 0 && ratio == 1.0) return {std::shared_ptr<const image::Image>(), &picture};
   return std::make_shared<const image::Image>(resized_for(picture, ratio, options));
 }
 
-/// The labels of a window that slides over the picture as it is.
+/// Each scale, and its mirror image where that is asked for.
+std::vector<Shown> views_of(const image::Image& picture, const PredictOptions& options) {
+  std::vector<Shown> result;
+  for (const double ratio : options.ratios) {
+    result.push_back({shown_at(picture, ratio, options), false});
+    if (options.flip) result.push_back({result.back().picture, true});
+  }
+  return result;
+}
+
+ScoreRows scores_of(const std::vector<Shown>& views, std::int64_t height, const Columns& columns,
+                    const PredictOptions& options, const Network& network) {
+  std::vector<ScoreRows> scores;
+  for (const Shown& shown : views) scores.push_back(view(shown, height, columns, options, network));
+  return scores.size() == 1 ? scores.front() : mean_softmax(std::move(scores));
+}
+
+/// The columns of a picture that lie under so many windows that begin one after another, where most do.
+std::int64_t strip_width(const image::Image& picture, const std::vector<Shown>& views, const Window& window) {
+  int widest = 1;
+  for (const Shown& shown : views) widest = std::max(widest, shown.picture->width);
+  return std::max<std::int64_t>(1, kStripWindows * window.stride * picture.width / widest);
+}
+
+/// The labels of a picture over which windows slide.
 image::Image slide_in_strips(const image::Image& picture, const PredictOptions& options,
                              const Network& network) {
-  const auto crop = [&](const image::Rect& part) { return normalised(picture, part, options.format); };
-  const std::vector<std::int64_t> lefts = starts(picture.width, *options.window);
+  const std::vector<Shown> views = views_of(picture, options);
+  const std::int64_t step = strip_width(picture, views, *options.window);
   image::Image labels(picture.width, picture.height, 1);
-  for (std::size_t first = 0; first < lefts.size(); first += kStripWindows) {
-    const std::size_t next = first + kStripWindows;
-    const Columns columns{lefts[first], next < lefts.size() ? lefts[next] : picture.width};
-    const image::Image strip =
-        best_classes(slide(crop, picture.height, picture.width, *options.window, network, columns));
+  for (std::int64_t begin = 0; begin < picture.width; begin += step) {
+    const Columns columns{begin, std::min<std::int64_t>(begin + step, picture.width), picture.width};
+    const image::Image strip = best_classes(scores_of(views, picture.height, columns, options, network));
     for (int y = 0; y < strip.height; ++y) {
-      std::copy_n(strip.row(y), strip.row_bytes(), labels.row(y) + columns.begin);
+      std::copy_n(strip.row(y), strip.row_bytes(), labels.row(y) + begin);
     }
   }
   return labels;
@@ -178,10 +225,6 @@ image::Image label_whole(const image::Image& picture, const PredictOptions& opti
 
 bool is_shown_once(const PredictOptions& options) {
   return !options.window && !options.flip && options.ratios.size() == 1;
-}
-
-bool is_slid_over_as_it_is(const PredictOptions& options) {
-  return options.window && options.long_side == 0 && !options.flip && options.ratios == std::vector{1.0};
 }
 
 }  // namespace
@@ -232,32 +275,26 @@ NetworkInput normalised(const image::Image& picture, const image::Rect& part,
 
 ScoreRows slide(const Crop& crop, std::int64_t height, std::int64_t width, const Window& window,
                 const Network& network) {
-  return slide(crop, height, width, window, network, {0, width});
+  return slide(crop, height, all_columns(width), window, network);
 }
 
-ScoreRows slide(const Crop& crop, std::int64_t height, std::int64_t width, const Window& window,
-                const Network& network, const Columns& columns) {
-  auto slider = std::make_shared<Slider>(crop, height, width, window, network, columns);
-  return {height, columns.end - columns.begin, slider->classes(),
+ScoreRows slide(const Crop& crop, std::int64_t height, const Columns& columns, const Window& window,
+                const Network& network) {
+  auto slider = std::make_shared<Slider>(crop, height, columns, window, network);
+  return {height, columns.count(), slider->classes(),
           [slider](std::int64_t y, std::span<float> out) { slider->read(y, out); }};
 }
 
 ScoreRows predict_scores(const image::Image& picture, const PredictOptions& options, const Network& network) {
   validate(options);
-  std::vector<ScoreRows> views;
-  for (const double ratio : options.ratios) {
-    const auto shown = shown_at(picture, ratio, options);
-    views.push_back(view(picture, shown, false, options, network));
-    if (options.flip) views.push_back(view(picture, shown, true, options, network));
-  }
-  return views.size() == 1 ? views.front() : mean_softmax(std::move(views));
+  return scores_of(views_of(picture, options), picture.height, all_columns(picture.width), options, network);
 }
 
 image::Image predict_labels(const image::Image& picture, const PredictOptions& options,
                             const Network& network, const ParallelFor& parallel) {
   validate(options);
   if (is_shown_once(options)) return label_whole(picture, options, network, parallel);
-  if (is_slid_over_as_it_is(options)) return slide_in_strips(picture, options, network);
+  if (options.window) return slide_in_strips(picture, options, network);
   return best_classes(predict_scores(picture, options, network));
 }
 

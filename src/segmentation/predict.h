@@ -52,29 +52,22 @@ NetworkInput normalised(const image::Image& picture, const image::Rect& part,
 /// Delivers a part of the input.
 using Crop = std::function<NetworkInput(const image::Rect&)>;
 
-/// The columns [begin, end) of a map.
-struct Columns {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-};
-
 /// Scores at the size of the input, by a window that moves by its stride and is shifted inward at the right
 /// and the bottom; overlaps are averaged. At any time the network's scores of no more than two rows of
 /// windows are kept (more where the stride is below half of the window).
 ScoreRows slide(const Crop& crop, std::int64_t height, std::int64_t width, const Window& window,
                 const Network& network);
 /// Some columns of them: only the windows that cover these are asked for.
-ScoreRows slide(const Crop& crop, std::int64_t height, std::int64_t width, const Window& window,
-                const Network& network, const Columns& columns);
+ScoreRows slide(const Crop& crop, std::int64_t height, const Columns& columns, const Window& window,
+                const Network& network);
 
-/// Scores at the size of the picture (in colour), of one scale; with several of them or mirror images the
-/// mean of their soft-max.
+/// Scores at the size of the picture (in colour, which must outlive them), of one scale; with several of them
+/// or mirror images the mean of their soft-max.
 ScoreRows predict_scores(const image::Image& picture, const PredictOptions& options, const Network& network);
 
-/// The class of each pixel. Where a window slides over the picture as it is, it goes through strips of it,
-/// one after another, so that a wide picture needs no more memory for scores than a narrow one; the columns
-/// of windows between two strips are then computed twice. `parallel` finds the best classes of a picture that
-/// is shown once and as a whole.
+/// The class of each pixel. Windows go through strips of the picture, one after another, so that a wide
+/// picture needs no more memory for scores than a narrow one; the columns of windows between two strips are
+/// then computed twice. `parallel` finds the best classes of a picture that is shown once and as a whole.
 image::Image predict_labels(const image::Image& picture, const PredictOptions& options,
                             const Network& network, const ParallelFor& parallel = {});
 

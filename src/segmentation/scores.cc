@@ -35,10 +35,14 @@ Neighbours neighbours(std::int64_t position, std::int64_t in, std::int64_t out) 
 /// output: several output rows lie between the same two.
 class Resizer {
  public:
-  Resizer(ScoreRows source, std::int64_t height, std::int64_t width)
+  Resizer(ScoreRows source, const Columns& held, std::int64_t height, const Columns& wanted)
       : source_(std::move(source)), height_(height), narrow_(source_.row_values()) {
-    for (std::int64_t x = 0; x < width; ++x) columns_.push_back(neighbours(x, source_.width, width));
-    for (Row& row : rows_) row.values.resize(static_cast<std::size_t>(width * source_.classes));
+    for (std::int64_t x = wanted.begin; x < wanted.end; ++x) {
+      columns_.push_back(neighbours(x, held.width, wanted.width));
+      columns_.back().first -= held.begin;
+      columns_.back().second -= held.begin;
+    }
+    for (Row& row : rows_) row.values.resize(static_cast<std::size_t>(wanted.count() * source_.classes));
   }
 
   void read(std::int64_t y, std::span<float> out) {
@@ -143,10 +147,23 @@ ScoreRows rows_of(std::shared_ptr<const ScoreMap> map) {
   return rows;
 }
 
+Columns columns_under(const Columns& columns, std::int64_t width) {
+  return {neighbours(columns.begin, width, columns.width).first,
+          neighbours(columns.end - 1, width, columns.width).second + 1, width};
+}
+
 ScoreRows resized(ScoreRows source, std::int64_t height, std::int64_t width) {
-  if (source.height == height && source.width == width) return source;
-  ScoreRows rows{height, width, source.classes, {}};
-  auto resizer = std::make_shared<Resizer>(std::move(source), height, width);
+  const Columns held = all_columns(source.width);
+  return resized(std::move(source), held, height, all_columns(width));
+}
+
+ScoreRows resized(ScoreRows source, const Columns& held, std::int64_t height, const Columns& wanted) {
+  if (source.height == height && held.width == wanted.width && held.begin == wanted.begin &&
+      held.end == wanted.end) {
+    return source;
+  }
+  ScoreRows rows{height, wanted.count(), source.classes, {}};
+  auto resizer = std::make_shared<Resizer>(std::move(source), held, height, wanted);
   rows.read = [resizer](std::int64_t y, std::span<float> out) { resizer->read(y, out); };
   return rows;
 }

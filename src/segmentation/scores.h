@@ -31,12 +31,32 @@ struct ScoreRows {
   std::size_t row_values() const { return static_cast<std::size_t>(width * classes); }
 };
 
+/// Some columns of a map: [begin, end) of its `width`.
+struct Columns {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::int64_t width = 0;
+
+  std::int64_t count() const { return end - begin; }
+};
+
+/// All columns of a map.
+constexpr Columns all_columns(std::int64_t width) {
+  return {0, width, width};
+}
+
+/// The columns of a map `width` wide that resized() needs for some columns of its result.
+Columns columns_under(const Columns& columns, std::int64_t width);
+
 /// The rows of a whole map.
 ScoreRows rows_of(std::shared_ptr<const ScoreMap> map);
 
 /// Bilinear between the points' centres, the border repeated: PyTorch's interpolate() with
 /// align_corners=False, in its own single-precision arithmetic.
 ScoreRows resized(ScoreRows source, std::int64_t height, std::int64_t width);
+/// Some columns of the same, made of a source that holds the columns `held` of its map: at least those under
+/// the wanted ones.
+ScoreRows resized(ScoreRows source, const Columns& held, std::int64_t height, const Columns& wanted);
 
 /// Left and right exchanged.
 ScoreRows mirrored(ScoreRows source);
