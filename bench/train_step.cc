@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/heap.h"
 #include "base/parallel.h"
 #include "nn/initialise.h"
 #include "nn/spatial_mamba.h"
@@ -148,6 +149,7 @@ void serve(const std::function<void(Times&)>& step) {
 }
 
 int run(const Options& options) {
+  keep_freed_memory();  // as `train` does
   at::set_num_threads(options.threads);
   Architecture architecture = architecture_of(options.variant);
   architecture.drop_path_rate = 0.0;  // every sample takes part in every branch

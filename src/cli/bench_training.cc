@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <torch/torch.h>
 
+#include "base/heap.h"
 #include "cli/measure.h"
 #include "kernels/isa.h"
 #include "nn/initialise.h"
@@ -49,6 +50,7 @@ nlohmann::ordered_json measure_steps(train::Learner& learner, const Shape& shape
 }  // namespace
 
 nlohmann::ordered_json bench_training(const Architecture& architecture, const TrainingBench& options) {
+  keep_freed_memory();
   train::Learner learner = make_learner(architecture, options);
   nlohmann::ordered_json result{{"variant", architecture.variant},
                                 {"shape", options.shape},

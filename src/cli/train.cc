@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/heap.h"
 #include "base/interrupt.h"
 #include "cli/options.h"
 #include "cli/training_report.h"
@@ -288,6 +289,7 @@ void run(Options& options) {
   require(!options.run.out.empty(), "--out");
   options.run.group = join_group(options);
   at::set_num_threads(options.threads);
+  keep_freed_memory();
   if (options.run.group) {
     train_in_group(options, recipe);
   } else {

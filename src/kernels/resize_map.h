@@ -16,19 +16,22 @@ struct MapView {
 };
 
 /// Two neighbours of a source line and the share of the second.
+template <typename T>
 struct Neighbours {
   std::int64_t first;
   std::int64_t second;
-  float share;
+  T share;
 };
 
 /// Where line i of out_size lies between the `size` lines of the source, by PyTorch's rule without aligned
 /// corners: at max((i + 1/2) · size / out_size - 1/2, 0).
-inline Neighbours neighbours_of(std::int64_t i, std::int64_t size, std::int64_t out_size) {
-  const float scale = static_cast<float>(size) / static_cast<float>(out_size);
-  const float at = std::max((static_cast<float>(i) + 0.5F) * scale - 0.5F, 0.0F);
+template <typename T = float>
+Neighbours<T> neighbours_of(std::int64_t i, std::int64_t size, std::int64_t out_size) {
+  constexpr T kHalf = static_cast<T>(0.5);
+  const T scale = static_cast<T>(size) / static_cast<T>(out_size);
+  const T at = std::max((static_cast<T>(i) + kHalf) * scale - kHalf, T{0});
   const auto first = std::min(static_cast<std::int64_t>(at), size - 1);
-  return {first, std::min(first + 1, size - 1), at - static_cast<float>(first)};
+  return {first, std::min(first + 1, size - 1), at - static_cast<T>(first)};
 }
 
 /// Row `row` of the map resized to out_height x out_width, bilinear by neighbours_of(). Written to out
