@@ -6,30 +6,15 @@
 #include <utility>
 
 #include "base/error.h"
+#include "kernels/resize_map.h"
 
 namespace spatialmamba::segmentation {
 namespace {
 
+using kernels::Neighbours;
+using kernels::neighbours_of;
+
 constexpr std::int64_t kMostClasses = 255;
-
-/// The two neighbours of a position along one axis, and their weights.
-struct Neighbours {
-  std::int64_t first = 0;
-  std::int64_t second = 0;
-  float first_weight = 1.0F;
-  float second_weight = 0.0F;
-};
-
-Neighbours neighbours(std::int64_t position, std::int64_t in, std::int64_t out) {
-  const float scale = static_cast<float>(in) / static_cast<float>(out);
-  const float exact = std::max(scale * (static_cast<float>(position) + 0.5F) - 0.5F, 0.0F);
-  Neighbours result;
-  result.first = std::min(static_cast<std::int64_t>(exact), in - 1);
-  result.second = std::min(result.first + 1, in - 1);
-  result.second_weight = std::clamp(exact - static_cast<float>(result.first), 0.0F, 1.0F);
-  result.first_weight = 1.0F - result.second_weight;
-  return result;
-}
 
 /// Resizes a source; keeps the two of its rows that the last output row lay between, already as wide as the
 /// output: several output rows lie between the same two.
@@ -38,7 +23,7 @@ class Resizer {
   Resizer(ScoreRows source, const Columns& held, std::int64_t height, const Columns& wanted)
       : source_(std::move(source)), height_(height), narrow_(source_.row_values()) {
     for (std::int64_t x = wanted.begin; x < wanted.end; ++x) {
-      columns_.push_back(neighbours(x, held.width, wanted.width));
+      columns_.push_back(neighbours_of(x, held.width, wanted.width));
       columns_.back().first -= held.begin;
       columns_.back().second -= held.begin;
     }
@@ -46,11 +31,11 @@ class Resizer {
   }
 
   void read(std::int64_t y, std::span<float> out) {
-    const Neighbours at = neighbours(y, source_.height, height_);
+    const Neighbours at = neighbours_of(y, source_.height, height_);
     const float* above = row(at.first, at.second);
     const float* below = row(at.second, at.first);
     for (std::size_t i = 0; i < out.size(); ++i) {
-      out[i] = at.first_weight * above[i] + at.second_weight * below[i];
+      out[i] = (1.0F - at.share) * above[i] + at.share * below[i];
     }
   }
 
@@ -74,18 +59,18 @@ class Resizer {
 
   void widen(float* out) const {
     const auto classes = static_cast<std::size_t>(source_.classes);
-    for (const Neighbours& x : columns_) {
+    for (const Neighbours<float>& x : columns_) {
       const float* left = narrow_.data() + static_cast<std::size_t>(x.first) * classes;
       const float* right = narrow_.data() + static_cast<std::size_t>(x.second) * classes;
       for (std::size_t c = 0; c < classes; ++c) {
-        *out++ = x.first_weight * left[c] + x.second_weight * right[c];
+        *out++ = (1.0F - x.share) * left[c] + x.share * right[c];
       }
     }
   }
 
   ScoreRows source_;
   std::int64_t height_;
-  std::vector<Neighbours> columns_;
+  std::vector<Neighbours<float>> columns_;
   std::vector<float> narrow_;  ///< a row of the source
   std::array<Row, 2> rows_;
 };
@@ -148,8 +133,8 @@ ScoreRows rows_of(std::shared_ptr<const ScoreMap> map) {
 }
 
 Columns columns_under(const Columns& columns, std::int64_t width) {
-  return {neighbours(columns.begin, width, columns.width).first,
-          neighbours(columns.end - 1, width, columns.width).second + 1, width};
+  return {neighbours_of(columns.begin, width, columns.width).first,
+          neighbours_of(columns.end - 1, width, columns.width).second + 1, width};
 }
 
 ScoreRows resized(ScoreRows source, std::int64_t height, std::int64_t width) {
