@@ -45,8 +45,8 @@ class Pass {
   float* wide() { return workspace_.wide.data(); }
 
   /// Output pixels of a depthwise convolution, counted over all images.
-  void convolve(const DepthwiseWeights& conv, const float* x, const MapShape& in, RowRange pixels, float* y,
-                TaskMemory& memory) const;
+  void convolve(const DepthwiseWeights& conv, const float* x, const MapShape& in, RowRange pixels,
+                float* y) const;
 
   /// A task's rows of conv(x), which are left in `sum`, normalised and packed for the layer.
   PackedRows pack_normalised(const DepthwiseWeights& conv, const PackedLinear& layer, const MapShape& shape,
@@ -55,7 +55,7 @@ class Pass {
   float* place_of_sum(const MapShape& shape, const Task& task, TaskMemory& memory);
   /// Floats of memory that both take for a task of so many rows.
   static std::int64_t normalised_memory(const PackedLinear& layer, const MapShape& shape, std::int64_t rows) {
-    return layer.packed_size(rows) + 2 * rows * shape.channels + kernels::depthwise_memory(shape.width, 1);
+    return layer.packed_size(rows) + 2 * rows * shape.channels;
   }
 
   // The steps of a block.
@@ -74,8 +74,7 @@ class Pass {
 };
 
 void Pass::convolve(const DepthwiseWeights& conv, const float* x, const MapShape& in, RowRange pixels,
-                    float* y, TaskMemory& memory) const {
-  float* rows = memory.take(kernels::depthwise_memory(in.width, conv.stride));
+                    float* y) const {
   const MapShape out = conv.stride == 2 ? halved(in, in.channels) : in;
   const std::int64_t per_image = out.height * out.width;
   for (std::int64_t pixel = pixels.begin; pixel < pixels.end;) {
@@ -83,7 +82,7 @@ void Pass::convolve(const DepthwiseWeights& conv, const float* x, const MapShape
     const std::int64_t count = std::min(per_image - first, pixels.end - pixel);
     const float* image = x + pixel / per_image * in.height * in.width * in.channels;
     kernels::depthwise_pixels(conv, image, in.height, in.width, {first, first + count},
-                              y + (pixel - pixels.begin) * in.channels, rows, run_.isa());
+                              y + (pixel - pixels.begin) * in.channels, run_.isa());
     pixel += count;
   }
 }
@@ -93,7 +92,7 @@ PackedRows Pass::pack_normalised(const DepthwiseWeights& conv, const PackedLinea
   const std::int64_t d = shape.channels;
   const PackedRows packed = memory.take_packed(layer, task.count());
   float* normalised = memory.take(task.count() * d);
-  convolve(conv, current(), shape, task.rows, sum, memory);
+  convolve(conv, current(), shape, task.rows, sum);
   kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, run_.isa());
   layer.pack(normalised, d, packed);
   return packed;
@@ -183,17 +182,15 @@ void Pass::convolve_states(const StateMixing& mixing, const MapShape& shape, con
   run_.step("conv2d+x_proj", "depthwise + linear",
             depthwise_flops(mixing.conv, tokens) + linear_flops(mixing.x_proj, tokens),
             tokens * (2 * e + columns), [&] {
-              run_.for_tasks(
-                  tasks,
-                  mixing.x_proj.packed_size(tasks.block_rows()) + kernels::depthwise_memory(shape.width, 1),
-                  [&](const Task& task, TaskMemory& memory) {
-                    const PackedRows packed = memory.take_packed(mixing.x_proj, task.count());
-                    float* rows = u + task.rows.begin * e;
-                    convolve(mixing.conv, x, in, task.rows, rows, memory);
-                    mixing.x_proj.pack(rows, e, packed);
-                    mixing.x_proj.multiply(packed, {0, columns},
-                                           at_rows({.data = projected, .stride = columns}, task));
-                  });
+              run_.for_tasks(tasks, mixing.x_proj.packed_size(tasks.block_rows()),
+                             [&](const Task& task, TaskMemory& memory) {
+                               const PackedRows packed = memory.take_packed(mixing.x_proj, task.count());
+                               float* rows = u + task.rows.begin * e;
+                               convolve(mixing.conv, x, in, task.rows, rows);
+                               mixing.x_proj.pack(rows, e, packed);
+                               mixing.x_proj.multiply(packed, {0, columns},
+                                                      at_rows({.data = projected, .stride = columns}, task));
+                             });
             });
 }
 
@@ -316,13 +313,11 @@ MapShape Pass::downsample(const Downsampling& down, const MapShape& shape) {
   run_.step("1+2", "depthwise + linear",
             depthwise_flops(down.conv, out.tokens()) + linear_flops(layer, out.tokens()),
             expanded.size() + out.size() + hidden * out.channels, [&] {
-              const std::int64_t floats = layer.packed_size(tasks.block_rows()) +
-                                          tasks.block_rows() * hidden +
-                                          kernels::depthwise_memory(shape.width, down.conv.stride);
+              const std::int64_t floats = layer.packed_size(tasks.block_rows()) + tasks.block_rows() * hidden;
               run_.for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
                 const PackedRows packed = memory.take_packed(layer, task.count());
                 float* convolved = memory.take(task.count() * hidden);
-                convolve(down.conv, wide(), expanded, task.rows, convolved, memory);
+                convolve(down.conv, wide(), expanded, task.rows, convolved);
                 layer.pack(convolved, hidden, packed);
                 layer.multiply(packed, task.columns(layer),
                                at_rows({.data = current(), .stride = out.channels}, task));

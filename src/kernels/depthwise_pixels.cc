@@ -1,6 +1,7 @@
 #include "kernels/depthwise_pixels.h"
 
 #include <algorithm>
+#include <array>
 
 #include "kernels/packed_plane.h"
 
@@ -17,30 +18,39 @@
 namespace spatialmamba::kernels {
 namespace {
 
-/// Rows that the kernel covers.
-constexpr std::int64_t kKernelRows = 3;
+/// Rows and columns that the kernel covers.
+constexpr int kKernelSide = 3;
 
-/// Pixels of a packed row: one of zeros, the row, and zeros as far as the last block of outputs reaches.
-constexpr std::int64_t packed_row_pixels(std::int64_t width, std::int64_t stride) {
-  const std::int64_t out_width = (width - 1) / stride + 1;
-  return std::max(width + 1, (out_width + kStencilBlock - 1) * stride + 2);
+/// Pixels of a row that a block of outputs reads.
+constexpr int block_inputs(int stride) {
+  return (kStencilBlock - 1) * stride + kKernelSide;
 }
 
-/// One image, the output pixels that are asked for, and the latest rows of one vector of channels, packed: as
-/// they lie in the image, a multiple of the page size apart, they would push each other out of the
-/// first-level cache.
+/// One image and the output pixels that are asked for.
 struct PixelJob {
   const float* x;
   std::int64_t height;
   std::int64_t width;
   RowRange pixels;
   float* y;
-  float* memory;
-  std::int64_t row_pixels;
+};
 
-  float* row(std::int64_t at, std::int64_t lanes) const {
-    return memory +
-           static_cast<std::uint32_t>(at) % static_cast<std::uint32_t>(kKernelRows) * row_pixels * lanes;
+/// The rows of an image that a row of outputs reads, nullptr beyond the image.
+using KernelRows = std::array<const float*, kKernelSide>;
+
+/// The columns that a block of outputs reads where some lie beyond the image: where each begins in a row, or
+/// another in its place, and what of its bits counts.
+template <int kStride>
+struct BorderColumns {
+  std::int64_t offsets[block_inputs(kStride)];
+  std::uint32_t kept[block_inputs(kStride)];
+
+  BorderColumns(std::int64_t first, std::int64_t width, std::int64_t channels) {
+    for (std::int64_t i = 0; i < block_inputs(kStride); ++i) {
+      const std::int64_t nearest = std::clamp<std::int64_t>(first + i, 0, width - 1);
+      offsets[i] = nearest * channels;
+      kept[i] = nearest == first + i ? ~std::uint32_t{0} : 0;
+    }
   }
 };
 
@@ -66,85 +76,88 @@ HWY_INLINE void activate(D d, BlockSums<D>& sums) {
   }
 }
 
-// Adds a row of the kernel to kStencilBlock neighbouring outputs of a convolution by steps of two; `in` is
-// the input left of the first output's centre.
-template <class D>
-HWY_INLINE void add_row_by_two(D d, const float* in, hn::Vec<D> left, hn::Vec<D> centre, hn::Vec<D> right,
-                               BlockSums<D>& sums) {
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  auto v = hn::LoadU(d, in);
+// Adds a row of the kernel to the sums of a block; load(i): column i of those that the block reads.
+template <int kStride, class D, typename Load>
+HWY_INLINE void add_kernel_row(D d, const float* taps, BlockSums<D>& sums, const Load& load) {
+  const auto left = hn::LoadU(d, taps);
+  const auto centre = hn::LoadU(d, taps + kBlockChannels);
+  const auto right = hn::LoadU(d, taps + 2 * kBlockChannels);
+  constexpr int kInputs = block_inputs(kStride);
 #pragma GCC unroll 24
-  for (int x = 0; x < kStencilBlock; ++x) {
-    sums.at[x] = hn::MulAdd(v, left, sums.at[x]);
-    sums.at[x] = hn::MulAdd(hn::LoadU(d, in + (2 * x + 1) * lanes), centre, sums.at[x]);
-    v = hn::LoadU(d, in + (2 * x + 2) * lanes);
-    sums.at[x] = hn::MulAdd(v, right, sums.at[x]);
+  for (int i = 0; i < kInputs; ++i) {
+    const auto v = load(i);
+    const auto add_to = [&](int x, hn::Vec<D> weight) HWY_ATTR {
+      const bool there = x % kStride == 0 && x >= 0 && x / kStride < kStencilBlock;
+      if (there) sums.at[x / kStride] = hn::MulAdd(v, weight, sums.at[x / kStride]);
+    };
+    add_to(i - 2, right);
+    add_to(i - 1, centre);
+    add_to(i, left);
   }
 }
 
-// Packs row y of one vector of channels with zeros on both sides.
-template <class D>
-HWY_INLINE void pack_input_row(D d, const PixelJob& job, const float* x, std::int64_t channels,
-                               std::int64_t y) {
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  float* row = job.row(y, lanes);
-  const float* from = x + y * job.width * channels;
-  hn::StoreU(hn::Zero(d), d, row);
-  for (std::int64_t i = 0; i < job.width; ++i) {
-    hn::StoreU(hn::LoadU(d, from + i * channels), d, row + (i + 1) * lanes);
-  }
-  for (std::int64_t i = job.width + 1; i < job.row_pixels; ++i) hn::StoreU(hn::Zero(d), d, row + i * lanes);
-}
-
-// Row oy of the outputs of one vector of channels, some columns of it, from the packed rows.
-template <int kStride, Activation kActivation, class D>
-HWY_INLINE void convolve_row(D d, const DepthwiseWeights& w, const PixelJob& job, std::int64_t c,
-                             std::int64_t oy, RowRange columns, float* out) {
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const auto bias = hn::LoadU(d, w.bias.data() + c);
-  const std::int64_t first = std::max<std::int64_t>(oy * kStride - 1, 0);
-  const std::int64_t last = std::min(oy * kStride + 1, job.height - 1);
-  for (std::int64_t x0 = columns.begin; x0 < columns.end; x0 += kStencilBlock) {
-    BlockSums<D> sums;
-    sums.clear(d, bias);
-    for (std::int64_t y = first; y <= last; ++y) {
-      const float* taps = w.taps.at(3 * (y - oy * kStride + 1), c);
-      const auto left = hn::LoadU(d, taps);
-      const auto centre = hn::LoadU(d, taps + kBlockChannels);
-      const auto right = hn::LoadU(d, taps + 2 * kBlockChannels);
-      const float* in = job.row(y, lanes) + x0 * kStride * lanes;
-      if constexpr (kStride == 1) {
-        add_row<1>(d, in + lanes, left, centre, right, sums);
-      } else {
-        add_row_by_two(d, in, left, centre, right, sums);
-      }
+// The block of outputs from column x0 on, in all channels; load(d, row, i): column i of a row.
+template <int kStride, Activation kActivation, typename Load>
+HWY_INLINE void convolve_block(const DepthwiseWeights& w, const KernelRows& rows, std::int64_t x0,
+                               std::int64_t end, float* out, const Load& load) {
+  for_vectors<float>(0, w.channels, [&](auto d, std::int64_t c) HWY_ATTR {
+    BlockSums<decltype(d)> sums;
+    sums.clear(d, hn::LoadU(d, w.bias.data() + c));
+    for (std::size_t k = 0; k < rows.size(); ++k) {
+      if (rows[k] == nullptr) continue;
+      const float* row = rows[k] + c;
+      add_kernel_row<kStride>(d, w.taps.at(kKernelSide * static_cast<std::int64_t>(k), c), sums,
+                              [&](int i) HWY_ATTR { return load(d, row, i); });
     }
     activate<kActivation>(d, sums);
-    store_block(sums, x0, columns.end, [&](std::int64_t x, auto sum) HWY_ATTR {
-      hn::StoreU(sum, d, out + (x - columns.begin) * w.channels);
+    store_block(sums, x0, end, [&](std::int64_t x, auto sum) HWY_ATTR {
+      hn::StoreU(sum, d, out + (x - x0) * w.channels + c);
     });
+  });
+}
+
+// Row oy of the outputs, some columns of it. A block of pixels goes through all channels before the next one,
+// so that the image is read in the order in which it lies in memory.
+template <int kStride, Activation kActivation>
+void convolve_row(const DepthwiseWeights& w, const PixelJob& job, std::int64_t oy, RowRange columns,
+                  float* out) {
+  KernelRows rows{};
+  for (std::int64_t k = 0; k < kKernelSide; ++k) {
+    const std::int64_t y = oy * kStride + k - 1;
+    const bool inside = y >= 0 && y < job.height;
+    rows[static_cast<std::size_t>(k)] = inside ? job.x + y * job.width * w.channels : nullptr;
+  }
+  for (std::int64_t x0 = columns.begin; x0 < columns.end; x0 += kStencilBlock) {
+    float* to = out + (x0 - columns.begin) * w.channels;
+    const std::int64_t first = x0 * kStride - 1;
+    if (first >= 0 && first + block_inputs(kStride) <= job.width) {
+      convolve_block<kStride, kActivation>(w, rows, x0, columns.end, to,
+                                           [&](auto d, const float* row, std::int64_t i) HWY_ATTR {
+                                             return hn::LoadU(d, row + (first + i) * w.channels);
+                                           });
+    } else {
+      const BorderColumns<kStride> border(first, job.width, w.channels);
+      convolve_block<kStride, kActivation>(w, rows, x0, columns.end, to,
+                                           [&](auto d, const float* row, std::int64_t i) HWY_ATTR {
+                                             const hn::RebindToUnsigned<decltype(d)> du;
+                                             return hn::And(hn::LoadU(d, row + border.offsets[i]),
+                                                            hn::BitCast(d, hn::Set(du, border.kept[i])));
+                                           });
+    }
   }
 }
 
 template <int kStride, Activation kActivation>
 void convolve_as(const DepthwiseWeights& w, const PixelJob& job) {
   const std::int64_t out_width = (job.width - 1) / kStride + 1;
-  for_vectors<float>(0, w.channels, [&](auto d, std::int64_t c) HWY_ATTR {
-    float* y = job.y + c;
-    std::int64_t row = job.pixels.begin / out_width;
-    std::int64_t column = job.pixels.begin % out_width;
-    std::int64_t packed = std::max<std::int64_t>(row * kStride - 1, 0);  // the next row to be packed
-    for (std::int64_t left = job.pixels.end - job.pixels.begin; left > 0; ++row) {
-      for (; packed <= std::min(row * kStride + 1, job.height - 1); ++packed) {
-        pack_input_row(d, job, job.x + c, w.channels, packed);
-      }
-      const std::int64_t count = std::min(out_width - column, left);
-      convolve_row<kStride, kActivation>(d, w, job, c, row, {column, column + count}, y);
-      y += count * w.channels;
-      left -= count;
-      column = 0;
-    }
-  });
+  float* y = job.y;
+  for (std::int64_t pixel = job.pixels.begin; pixel < job.pixels.end;) {
+    const std::int64_t column = pixel % out_width;
+    const std::int64_t count = std::min(out_width - column, job.pixels.end - pixel);
+    convolve_row<kStride, kActivation>(w, job, pixel / out_width, {column, column + count}, y);
+    y += count * w.channels;
+    pixel += count;
+  }
 }
 
 template <int kStride>
@@ -174,14 +187,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace spatialmamba::kernels {
 
-std::int64_t depthwise_memory(std::int64_t width, std::int64_t stride) {
-  return kKernelRows * packed_row_pixels(width, stride) * kBlockChannels;
-}
-
 void depthwise_pixels(const DepthwiseWeights& weights, const float* x, std::int64_t height,
-                      std::int64_t width, RowRange pixels, float* y, float* memory, Isa isa) {
-  SPATIALMAMBA_CHOOSE(isa, convolve)
-  (weights, {x, height, width, pixels, y, memory, packed_row_pixels(width, weights.stride)});
+                      std::int64_t width, RowRange pixels, float* y, Isa isa) {
+  SPATIALMAMBA_CHOOSE(isa, convolve)(weights, {x, height, width, pixels, y});
 }
 
 }  // namespace spatialmamba::kernels

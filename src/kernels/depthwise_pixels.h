@@ -18,13 +18,10 @@ struct DepthwiseWeights {
   AlignedVector<float> bias;  ///< [C]
 };
 
-/// Floats of working memory that depthwise_pixels() asks for.
-std::int64_t depthwise_memory(std::int64_t width, std::int64_t stride);
-
 /// activation(conv(x) + bias) for some pixels of one image x [H, W, C], dense: those of the output
 /// [ceil(H / stride), ceil(W / stride), C] that are numbered [pixels.begin, pixels.end) in row-major order. y
 /// holds these pixels alone and must not overlap x. A part of a larger computation, so one thread does it.
 void depthwise_pixels(const DepthwiseWeights& weights, const float* x, std::int64_t height,
-                      std::int64_t width, RowRange pixels, float* y, float* memory, Isa isa);
+                      std::int64_t width, RowRange pixels, float* y, Isa isa);
 
 }  // namespace spatialmamba::kernels

@@ -71,12 +71,6 @@ struct Problem {
   }
 };
 
-/// Full of what must not be used.
-AlignedVector<float> working_memory(std::int64_t width, std::int64_t stride) {
-  return AlignedVector<float>(static_cast<std::size_t>(depthwise_memory(width, stride)),
-                              std::numeric_limits<float>::quiet_NaN());
-}
-
 TEST(DepthwisePixels, AnyRangeOfPixels) {
   Random random(6);
   for (const Case& size : cases()) {
@@ -95,9 +89,7 @@ TEST(DepthwisePixels, AnyRangeOfPixels) {
                 std::min(problem.pixels(), begin + 1 + random.below(2 * size.width + 40));
             constexpr float kUntouched = 77.0F;
             std::vector<float> y(static_cast<std::size_t>((end - begin + 1) * channels), kUntouched);
-            AlignedVector<float> memory = working_memory(size.width, stride);
-            depthwise_pixels(weights, problem.x.data(), size.height, size.width, {begin, end}, y.data(),
-                             memory.data(), isa);
+            depthwise_pixels(weights, problem.x.data(), size.height, size.width, {begin, end}, y.data(), isa);
             const std::vector<float> behind(y.end() - channels, y.end());
             EXPECT_EQ(behind, std::vector<float>(behind.size(), kUntouched));
             y.resize(y.size() - behind.size());
@@ -120,9 +112,8 @@ TEST(DepthwisePixels, BeyondTheBordersThereIsNothingToRead) {
   std::copy(problem.x.begin(), problem.x.end(), guarded.begin() + std::ssize(problem.x));
   for (const Isa isa : supported_isas()) {
     std::vector<float> y(problem.x.size());
-    AlignedVector<float> memory = working_memory(3, 1);
     depthwise_pixels(problem.weights(Activation::none), guarded.data() + problem.x.size(), 2, 3, {0, 6},
-                     y.data(), memory.data(), isa);
+                     y.data(), isa);
     expect_close("y", y, problem.reference(Activation::none));
   }
 }
