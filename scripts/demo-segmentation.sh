@@ -7,8 +7,8 @@ classifier="${2:-out/demo/best.safetensors}"
 source "$(dirname "$0")/demo-common.sh"
 
 build
-say "Composing 8,000 training and 300 validation scenes"
-"$program" dataset fashion-scenes --out "$out/scenes" --train 8000 --val 300 --size 64 --seed 0
+say "Composing 24,000 training and 300 validation scenes"
+"$program" dataset fashion-scenes --out "$out/scenes" --train 24000 --val 300 --size 64 --seed 0
 say "Training"
 train configs/fashion_scenes_segmentation.yaml
 report "$out/run/best_ema.safetensors" "00000*"
