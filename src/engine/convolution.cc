@@ -13,6 +13,14 @@ namespace {
 
 constexpr std::int64_t kMostPlaces = kernels::kMostTileInputs * kernels::kMostTileInputs;
 
+/// Rows and columns of pixels, counted over all maps.
+struct TileOutputs {
+  std::int64_t first;
+  std::int64_t row_stride;
+  std::int64_t rows;
+  std::int64_t columns;
+};
+
 /// The tiles that the maps of a batch are cut into, row by row.
 class Tiles {
  public:
@@ -40,17 +48,14 @@ class Tiles {
     }
   }
 
-  /// Where a tile of outputs lies in `out` (N, H, W, channels).
-  kernels::WinogradOutput find_outputs(std::int64_t tile, std::int64_t channels, float* out) const {
+  /// The pixels of a tile of outputs.
+  TileOutputs find_outputs(std::int64_t tile) const {
     const MapShape& shape = map_.shape;
     const Corner corner = corner_of(tile);
-    return {.data = out + ((corner.image * shape.height + corner.y) * shape.width + corner.x) * channels,
-            .row_stride = shape.width * channels,
-            .column_stride = channels,
+    return {.first = (corner.image * shape.height + corner.y) * shape.width + corner.x,
+            .row_stride = shape.width,
             .rows = std::min(outputs_, shape.height - corner.y),
-            .columns = std::min(outputs_, shape.width - corner.x),
-            .bias = nullptr,
-            .relu = false};
+            .columns = std::min(outputs_, shape.width - corner.x)};
   }
 
  private:
@@ -111,18 +116,49 @@ class TileTask {
 
   void finish(bool relu, float* out) const {
     for (std::int64_t t = 0; t < task_.count(); ++t) {
-      kernels::WinogradOutput output =
-          tiles_.find_outputs(task_.rows.begin + t, any_.outputs(), out + columns_.begin);
-      output.bias = convolution_.bias.data() + columns_.begin;
-      output.relu = relu;
-      kernels::winograd_output(convolution_.tile, products_ + t * any_.outputs() + columns_.begin,
-                               place_stride(any_, task_.count()), columns_.end - columns_.begin, output,
-                               isa_);
+      const TileOutputs pixels = tiles_.find_outputs(task_.rows.begin + t);
+      form_outputs(t, pixels, pixels.row_stride, relu, out + pixels.first * any_.outputs());
+    }
+  }
+
+  /// Memory of finish_into().
+  static std::int64_t layer_floats(const TileConvolution& convolution, std::span<const PixelLayer> layers) {
+    const std::int64_t pixels = layer_pixels(convolution);
+    return layers.front().layer->packed_size(pixels) +
+           pixels * (convolution.places.front().outputs() + most_outputs(layers));
+  }
+
+  void finish_into(std::span<const PixelLayer> layers, TaskMemory& memory) const {
+    const PackedLinear& any_layer = *layers.front().layer;  // they pack rows alike
+    const std::int64_t most = layer_pixels(convolution_);
+    float* formed = memory.take(most * any_.outputs());
+    float* packed = memory.take(any_layer.packed_size(most));
+    float* results = memory.take(most * most_outputs(layers));
+    for (std::int64_t t = 0; t < task_.count(); t += kLayerTiles) {
+      const RowRange tiles{t, std::min(t + kLayerTiles, task_.count())};
+      const PackedRows rows{packed, form_pixels(tiles, formed)};
+      any_layer.pack(formed, any_.outputs(), rows);
+      for (const PixelLayer& to : layers) {
+        const std::int64_t outputs = to.layer->outputs();
+        to.layer->multiply(rows, {0, outputs}, {.data = results, .stride = outputs});
+        scatter(tiles, results, outputs, to.out);
+      }
     }
   }
 
  private:
   static constexpr std::int64_t kTilesAtOnce = 4;  // are packed together
+  static constexpr std::int64_t kLayerTiles = 28;  // go through layers behind together
+
+  static std::int64_t layer_pixels(const TileConvolution& convolution) {
+    const std::int64_t side = kernels::outputs_of(convolution.tile);
+    return kLayerTiles * side * side;
+  }
+  static std::int64_t most_outputs(std::span<const PixelLayer> layers) {
+    std::int64_t most = 0;
+    for (const PixelLayer& to : layers) most = std::max(most, to.layer->outputs());
+    return most;
+  }
 
   static std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
   /// A cache line more, lest the places of a tile fall into the same cache set.
@@ -143,6 +179,43 @@ class TileTask {
     for (std::int64_t j = 0; j < side_; ++j) {
       any_.pack(transformed_ + j * kTilesAtOnce * channels, channels, count, first, 0, channels,
                 packed_[index(j)]);
+    }
+  }
+
+  /// Outputs of one tile, the first pixel to `to`, rows of pixels `row_pixels` apart.
+  void form_outputs(std::int64_t t, const TileOutputs& pixels, std::int64_t row_pixels, bool relu,
+                    float* to) const {
+    const std::int64_t outputs = any_.outputs();
+    kernels::winograd_output(convolution_.tile, products_ + t * outputs + columns_.begin,
+                             place_stride(any_, task_.count()), columns_.end - columns_.begin,
+                             {.data = to + columns_.begin,
+                              .row_stride = row_pixels * outputs,
+                              .column_stride = outputs,
+                              .rows = pixels.rows,
+                              .columns = pixels.columns,
+                              .bias = convolution_.bias.data() + columns_.begin,
+                              .relu = relu},
+                             isa_);
+  }
+
+  /// The rectified pixels of some tiles one behind another; returns how many.
+  std::int64_t form_pixels(RowRange tiles, float* to) const {
+    std::int64_t count = 0;
+    for (std::int64_t t = tiles.begin; t < tiles.end; ++t) {
+      const TileOutputs pixels = tiles_.find_outputs(task_.rows.begin + t);
+      form_outputs(t, pixels, pixels.columns, true, to + count * any_.outputs());
+      count += pixels.rows * pixels.columns;
+    }
+    return count;
+  }
+
+  /// Rows of these pixels to their places.
+  void scatter(RowRange tiles, const float* rows, std::int64_t outputs, float* to) const {
+    for (std::int64_t t = tiles.begin; t < tiles.end; ++t) {
+      const TileOutputs pixels = tiles_.find_outputs(task_.rows.begin + t);
+      for (std::int64_t y = 0; y < pixels.rows; ++y, rows += pixels.columns * outputs) {
+        std::copy_n(rows, pixels.columns * outputs, to + (pixels.first + y * pixels.row_stride) * outputs);
+      }
     }
   }
 
@@ -175,23 +248,58 @@ void convolve_patches(const Executor& run, std::string_view part, const PackedLi
   });
 }
 
+namespace {
+
+constexpr std::int64_t kPanelTiles = 14;
+
+double tile_flops(const TileConvolution& convolution, const Tiles& tiles) {
+  return static_cast<double>(convolution.places.size()) *
+         linear_flops(convolution.places.front(), tiles.count());
+}
+
+/// Floats of the map and the weights.
+std::int64_t floats_read(const TileConvolution& convolution, const Map& map) {
+  const PackedLinear& any = convolution.places.front();
+  return map.shape.size() + std::ssize(convolution.places) * any.inputs() * any.outputs();
+}
+
+}  // namespace
+
 void convolve(const Executor& run, std::string_view name, const TileConvolution& convolution, const Map& map,
               bool relu, float* out) {
   const Tiles tiles(map, convolution.tile);
-  const PackedLinear& any = convolution.places.front();
-  constexpr std::int64_t kPanelTiles = 14;
   const TaskGrid tasks(tiles.count(), kPanelTiles, run.parallel().threads());
-  const auto places = std::ssize(convolution.places);
-  run.step(name, "convolution", static_cast<double>(places) * linear_flops(any, tiles.count()),
-           map.shape.size() + map.shape.tokens() * any.outputs() + places * any.inputs() * any.outputs(),
-           [&] {
-             run.for_tasks(tasks, TileTask::floats(convolution, tasks.block_rows()),
-                           [&](const Task& task, TaskMemory& memory) {
-                             TileTask tile_task(convolution, tiles, task, run.isa(), memory);
-                             tile_task.multiply();
-                             tile_task.finish(relu, out);
-                           });
-           });
+  const std::int64_t outputs = map.shape.tokens() * convolution.places.front().outputs();
+  run.step(name, "convolution", tile_flops(convolution, tiles), floats_read(convolution, map) + outputs, [&] {
+    run.for_tasks(tasks, TileTask::floats(convolution, tasks.block_rows()),
+                  [&](const Task& task, TaskMemory& memory) {
+                    TileTask tile_task(convolution, tiles, task, run.isa(), memory);
+                    tile_task.multiply();
+                    tile_task.finish(relu, out);
+                  });
+  });
+}
+
+void convolve_into(const Executor& run, std::string_view name, const TileConvolution& convolution,
+                   const Map& map, std::span<const PixelLayer> layers) {
+  const Tiles tiles(map, convolution.tile);
+  const TaskGrid tasks = TaskGrid::by_rows(tiles.count(), kPanelTiles, run.parallel().threads());
+  double flops = tile_flops(convolution, tiles);
+  std::int64_t floats = floats_read(convolution, map);
+  for (const PixelLayer& to : layers) {
+    flops += linear_flops(*to.layer, map.shape.tokens());
+    floats += map.shape.tokens() * to.layer->outputs();
+  }
+  run.step(name, "convolution + linear", flops, floats, [&] {
+    run.for_tasks(
+        tasks,
+        TileTask::floats(convolution, tasks.block_rows()) + TileTask::layer_floats(convolution, layers),
+        [&](const Task& task, TaskMemory& memory) {
+          TileTask tile_task(convolution, tiles, task, run.isa(), memory);
+          tile_task.multiply();
+          tile_task.finish_into(layers, memory);
+        });
+  });
 }
 
 }  // namespace spatialmamba::engine

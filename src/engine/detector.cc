@@ -23,9 +23,6 @@ constexpr std::int64_t kUpsampled = 4;  // values of an enlarged map per value
 std::int64_t pyramid_channels(const MaskRcnn& detector) {
   return detector.laterals.front().outputs();
 }
-std::int64_t rpn_channels(const MaskRcnn& detector) {
-  return detector.rpn_scores.inputs();
-}
 std::int64_t mask_channels(const MaskRcnn& detector) {
   return detector.upsample.inputs();
 }
@@ -201,11 +198,9 @@ void classify_pixels(const MaskRcnn& detector, const float* hidden, std::span<co
 std::int64_t detector_memory(const MaskRcnn& detector, const Features& features) {
   const auto shapes = level_shapes(detector, features);
   const std::int64_t answers = detector.rpn_scores.outputs() + detector.rpn_deltas.outputs();
-  // What the pyramid is made of makes room for what the proposal network hides.
-  const std::int64_t between =
-      std::max(floats_of(shapes, pyramid_channels(detector)), shapes[0].tokens() * rpn_channels(detector));
   constexpr std::int64_t kSlack = 1024;  // for rounding up, piece by piece
-  return floats_of(shapes, pyramid_channels(detector)) + floats_of(shapes, answers) + between + kSlack;
+  // The pyramid, and what it is made of.
+  return 2 * floats_of(shapes, pyramid_channels(detector)) + floats_of(shapes, answers) + kSlack;
 }
 
 DetectorMaps detector_maps(const MaskRcnn& detector, const Features& features, float* memory,
@@ -229,14 +224,10 @@ DetectorMaps detector_maps(const MaskRcnn& detector, const Features& features, f
   build_pyramid(detector, features, pieces, run, maps.pyramid, data);
 
   run.enter("rpn_head");
-  float* hidden = pieces.take(shapes[0].tokens() * rpn_channels(detector));
   for (std::size_t i = 0; i < shapes.size(); ++i) {
-    const std::int64_t tokens = shapes[i].tokens();
-    convolve(run, "rpn_conv", detector.rpn, maps.pyramid[i], true, hidden);
-    run.linear("rpn_cls", detector.rpn_scores, tokens, hidden,
-               {.data = scores[i], .stride = maps.scores[i].shape.channels});
-    run.linear("rpn_reg", detector.rpn_deltas, tokens, hidden,
-               {.data = deltas[i], .stride = maps.deltas[i].shape.channels});
+    const std::array<PixelLayer, 2> layers = {
+        {{&detector.rpn_scores, scores[i]}, {&detector.rpn_deltas, deltas[i]}}};
+    convolve_into(run, "rpn_conv+rpn_cls+rpn_reg", detector.rpn, maps.pyramid[i], layers);
   }
   if (observe) {
     const auto show = [&](const char* name, const std::array<Map, kPyramidLevels>& all) {

@@ -66,11 +66,17 @@ class Executor {
   /// Calls body(task, memory) for each, with `floats` of memory for what it takes.
   template <typename Body>
   void for_tasks(const TaskGrid& grid, std::int64_t floats, const Body& body) const {
-    parallel_(grid.count(), 1, [&](std::int64_t begin, std::int64_t end) {
+    for_items(grid.count(), floats, [&](std::int64_t i, TaskMemory& memory) { body(grid[i], memory); });
+  }
+
+  /// Calls body(i, memory) for i in [0, count).
+  template <typename Body>
+  void for_items(std::int64_t count, std::int64_t floats, const Body& body) const {
+    parallel_(count, 1, [&](std::int64_t begin, std::int64_t end) {
       TaskMemory memory(scratch_, floats);
       for (std::int64_t i = begin; i < end; ++i) {
         memory.reset();
-        body(grid[i], memory);
+        body(i, memory);
       }
     });
   }
@@ -81,7 +87,10 @@ class Executor {
     return {rows, std::min(layer.panel_rows(), kMostPanelRows), parallel_.threads()};
   }
 
-  /// A linear layer on dense rows, as a step of its own.
+  /// A linear layer on dense rows.
+  void apply(const kernels::PackedLinear& layer, std::int64_t rows, const float* x,
+             const kernels::LinearOutput& output) const;
+  /// The same as a step of its own.
   void linear(std::string_view part, const kernels::PackedLinear& layer, std::int64_t rows, const float* x,
               const kernels::LinearOutput& output) const;
 

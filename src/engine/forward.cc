@@ -4,7 +4,9 @@
 
 #include "base/error.h"
 #include "engine/convolution.h"
+#include "engine/depthwise.h"
 #include "engine/detector.h"
+#include "engine/downsampling.h"
 #include "engine/upernet.h"
 #include "kernels/layer_norm.h"
 #include "kernels/normalise_rows.h"
@@ -16,10 +18,6 @@ using kernels::GemmActivation;
 using kernels::PackedRows;
 
 constexpr auto kEpsilon = static_cast<float>(kNormEpsilon);
-
-double depthwise_flops(const DepthwiseWeights& conv, std::int64_t outputs) {
-  return 18.0 * static_cast<double>(conv.channels * outputs);
-}
 
 /// Forward pass over one batch. Between two of its steps all threads meet; within a step a task carries its
 /// rows through as many layers as it can without looking at other tasks' rows.
@@ -43,10 +41,6 @@ class Pass {
   float* current() { return workspace_.maps[current_].data(); }
   float* other() { return workspace_.maps[1 - current_].data(); }
   float* wide() { return workspace_.wide.data(); }
-
-  /// Output pixels of a depthwise convolution, counted over all images.
-  void convolve(const DepthwiseWeights& conv, const float* x, const MapShape& in, RowRange pixels,
-                float* y) const;
 
   /// A task's rows of conv(x), which are left in `sum`, normalised and packed for the layer.
   PackedRows pack_normalised(const DepthwiseWeights& conv, const PackedLinear& layer, const MapShape& shape,
@@ -73,26 +67,12 @@ class Pass {
   std::size_t current_ = 0;
 };
 
-void Pass::convolve(const DepthwiseWeights& conv, const float* x, const MapShape& in, RowRange pixels,
-                    float* y) const {
-  const MapShape out = conv.stride == 2 ? halved(in, in.channels) : in;
-  const std::int64_t per_image = out.height * out.width;
-  for (std::int64_t pixel = pixels.begin; pixel < pixels.end;) {
-    const std::int64_t first = pixel % per_image;
-    const std::int64_t count = std::min(per_image - first, pixels.end - pixel);
-    const float* image = x + pixel / per_image * in.height * in.width * in.channels;
-    kernels::depthwise_pixels(conv, image, in.height, in.width, {first, first + count},
-                              y + (pixel - pixels.begin) * in.channels, run_.isa());
-    pixel += count;
-  }
-}
-
 PackedRows Pass::pack_normalised(const DepthwiseWeights& conv, const PackedLinear& layer,
                                  const MapShape& shape, const Task& task, float* sum, TaskMemory& memory) {
   const std::int64_t d = shape.channels;
   const PackedRows packed = memory.take_packed(layer, task.count());
   float* normalised = memory.take(task.count() * d);
-  convolve(conv, current(), shape, task.rows, sum);
+  convolve_pixels(conv, {shape, current()}, task.rows, sum, run_.isa());
   kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, run_.isa());
   layer.pack(normalised, d, packed);
   return packed;
@@ -178,7 +158,7 @@ void Pass::convolve_states(const StateMixing& mixing, const MapShape& shape, con
   const std::int64_t columns = mixing.x_proj.outputs();
   const std::int64_t tokens = shape.tokens();
   const TaskGrid tasks = TaskGrid::by_rows(tokens, mixing.x_proj.panel_rows(), run_.parallel().threads());
-  const MapShape in{shape.images, shape.height, shape.width, e};
+  const Map in{{shape.images, shape.height, shape.width, e}, x};
   run_.step("conv2d+x_proj", "depthwise + linear",
             depthwise_flops(mixing.conv, tokens) + linear_flops(mixing.x_proj, tokens),
             tokens * (2 * e + columns), [&] {
@@ -186,7 +166,7 @@ void Pass::convolve_states(const StateMixing& mixing, const MapShape& shape, con
                              [&](const Task& task, TaskMemory& memory) {
                                const PackedRows packed = memory.take_packed(mixing.x_proj, task.count());
                                float* rows = u + task.rows.begin * e;
-                               convolve(mixing.conv, x, in, task.rows, rows);
+                               convolve_pixels(mixing.conv, in, task.rows, rows, run_.isa());
                                mixing.x_proj.pack(rows, e, packed);
                                mixing.x_proj.multiply(packed, {0, columns},
                                                       at_rows({.data = projected, .stride = columns}, task));
@@ -302,28 +282,9 @@ void Pass::block(const Block& block, const MapShape& shape) {
 }
 
 MapShape Pass::downsample(const Downsampling& down, const MapShape& shape) {
-  const std::int64_t hidden = down.expand.outputs();
-  const MapShape out = halved(shape, down.reduce.outputs());
-  const MapShape expanded{shape.images, shape.height, shape.width, hidden};
-  run_.linear("0", down.expand, shape.tokens(), current(),
-              {.data = wide(), .stride = hidden, .activation = GemmActivation::relu});
+  engine::downsample(run_, down, {shape, current()}, wide(), other());
   current_ = 1 - current_;
-  const PackedLinear& layer = down.reduce;
-  const TaskGrid tasks = run_.grid(out.tokens(), layer);
-  run_.step("1+2", "depthwise + linear",
-            depthwise_flops(down.conv, out.tokens()) + linear_flops(layer, out.tokens()),
-            expanded.size() + out.size() + hidden * out.channels, [&] {
-              const std::int64_t floats = layer.packed_size(tasks.block_rows()) + tasks.block_rows() * hidden;
-              run_.for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
-                const PackedRows packed = memory.take_packed(layer, task.count());
-                float* convolved = memory.take(task.count() * hidden);
-                convolve(down.conv, wide(), expanded, task.rows, convolved);
-                layer.pack(convolved, hidden, packed);
-                layer.multiply(packed, task.columns(layer),
-                               at_rows({.data = current(), .stride = out.channels}, task));
-              });
-            });
-  return out;
+  return halved(shape, down.reduce.outputs());
 }
 
 void Pass::normalise_stage(const Norm& norm, const MapShape& shape, float* out) {
@@ -410,7 +371,7 @@ MapShape run_stages(const Network& network, Pass& pass, const ImageBatch& images
 
 void forward(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
              Workspace& workspace, const ClassifierOutput& output, const Watchers& watchers) {
-  workspace.reserve(plan_workspace(network, images.count, images.height, images.width));
+  workspace.reserve(plan_workspace(network, images.count, images.height, images.width, parallel.threads()));
   Pass pass(network, parallel, workspace, watchers.profile);
   const MapShape shape = run_stages(network, pass, images, watchers, [](std::size_t, const MapShape&) {});
   pass.head(shape, output.pooled, output.logits);
@@ -436,7 +397,7 @@ Features run_backbone(const Network& network, Pass& pass, const ImageBatch& imag
 
 Map forward_segmentor(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
                       Workspace& workspace, const Watchers& watchers) {
-  workspace.reserve(plan_workspace(network, images.count, images.height, images.width));
+  workspace.reserve(plan_workspace(network, images.count, images.height, images.width, parallel.threads()));
   Pass pass(network, parallel, workspace, watchers.profile);
   float* memory = workspace.decode.data();
   const Features features = run_backbone(network, pass, images, watchers, memory);
@@ -445,7 +406,7 @@ Map forward_segmentor(const Network& network, const ImageBatch& images, const Pa
 
 DetectorMaps forward_detector(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
                               Workspace& workspace, const Watchers& watchers) {
-  workspace.reserve(plan_workspace(network, images.count, images.height, images.width));
+  workspace.reserve(plan_workspace(network, images.count, images.height, images.width, parallel.threads()));
   Pass pass(network, parallel, workspace, watchers.profile);
   float* memory = workspace.decode.data();
   const Features features = run_backbone(network, pass, images, watchers, memory);

@@ -73,7 +73,7 @@ struct Session::Implementation {
            images.height, images.width);
     }
     const std::int64_t bytes =
-        engine::plan_workspace(network, images.count, images.height, images.width).bytes();
+        engine::plan_workspace(network, images.count, images.height, images.width, pool.threads()).bytes();
     if (bytes > memory_limit) {
       fail("out of memory: {} needs {} bytes to work in, allowed are {}", described(images), bytes,
            memory_limit);
@@ -272,7 +272,7 @@ std::vector<StepTime> Session::profile(const ImageBatch& images) {
 }
 
 std::int64_t Session::required_bytes(std::int64_t count, std::int64_t height, std::int64_t width) const {
-  return engine::plan_workspace(model().implementation_->network, count, height, width).bytes();
+  return engine::plan_workspace(model().implementation_->network, count, height, width, threads()).bytes();
 }
 
 std::int64_t Session::working_bytes() const {

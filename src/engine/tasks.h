@@ -98,7 +98,7 @@ class TaskMemory {
   }
 
  private:
-  static constexpr std::int64_t kSlack = 8 * kLine;  // for rounding up, piece by piece
+  static constexpr std::int64_t kSlack = 16 * kLine;  // for rounding up, piece by piece
 
   kernels::GemmScratch::Lease lease_;
   std::int64_t used_ = 0;

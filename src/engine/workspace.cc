@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/detector.h"
+#include "engine/downsampling.h"
 #include "engine/tasks.h"
 #include "engine/upernet.h"
 
@@ -26,7 +27,7 @@ void grow(kernels::AlignedVector<float>& values, std::int64_t floats) {
 }  // namespace
 
 WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::int64_t height,
-                             std::int64_t width) {
+                             std::int64_t width, int threads) {
   const Stem& stem = network.stem;
   const MapShape in{count, height, width, stem_padded(network.architecture.in_channels)};
   const MapShape half = halved(in, stem.conv1.outputs());
@@ -37,7 +38,7 @@ WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::in
     features.add({shape, nullptr});
     for (const Block& block : stage.blocks) plan.wide = std::max(plan.wide, wide_of(block, shape.tokens()));
     for (const Downsampling& down : stage.downsample) {
-      plan.wide = std::max(plan.wide, shape.tokens() * down.expand.outputs());
+      plan.wide = std::max(plan.wide, downsampling_memory(down, shape, threads));
       shape = halved(shape, down.reduce.outputs());
       plan.map = std::max(plan.map, shape.size());
     }

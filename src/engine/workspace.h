@@ -22,7 +22,7 @@ struct WorkspacePlan {
 };
 
 WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::int64_t height,
-                             std::int64_t width);
+                             std::int64_t width, int threads);
 
 /// Memory that a forward pass works in; grows to the largest plan seen and is then used again.
 struct Workspace {

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <array>
 
-#include "kernels/packed_plane.h"
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/depthwise_pixels.cc"
 #include "hwy/foreach_target.h"
@@ -32,6 +30,15 @@ struct PixelJob {
   std::int64_t height;
   std::int64_t width;
   RowRange pixels;
+  float* y;
+};
+
+/// Neighbouring outputs whose inputs are all there.
+struct RowJob {
+  RowRange channels;
+  const float* x;
+  std::int64_t row_pixels;
+  std::int64_t count;
   float* y;
 };
 
@@ -96,23 +103,23 @@ HWY_INLINE void add_kernel_row(D d, const float* taps, BlockSums<D>& sums, const
   }
 }
 
-// The block of outputs from column x0 on, in all channels; load(d, row, i): column i of a row.
+// The block of outputs from column x0 on, in some channels; load(d, row, i): column i of a row of these.
 template <int kStride, Activation kActivation, typename Load>
-HWY_INLINE void convolve_block(const DepthwiseWeights& w, const KernelRows& rows, std::int64_t x0,
-                               std::int64_t end, float* out, const Load& load) {
-  for_vectors<float>(0, w.channels, [&](auto d, std::int64_t c) HWY_ATTR {
+HWY_INLINE void convolve_block(const DepthwiseWeights& w, RowRange channels, const KernelRows& rows,
+                               std::int64_t x0, std::int64_t end, float* out, const Load& load) {
+  const std::int64_t stride = channels.end - channels.begin;
+  for_vectors<float>(0, stride, [&](auto d, std::int64_t c) HWY_ATTR {
     BlockSums<decltype(d)> sums;
-    sums.clear(d, hn::LoadU(d, w.bias.data() + c));
+    sums.clear(d, hn::LoadU(d, w.bias.data() + channels.begin + c));
     for (std::size_t k = 0; k < rows.size(); ++k) {
       if (rows[k] == nullptr) continue;
       const float* row = rows[k] + c;
-      add_kernel_row<kStride>(d, w.taps.at(kKernelSide * static_cast<std::int64_t>(k), c), sums,
-                              [&](int i) HWY_ATTR { return load(d, row, i); });
+      add_kernel_row<kStride>(d, w.taps.at(kKernelSide * static_cast<std::int64_t>(k), channels.begin + c),
+                              sums, [&](int i) HWY_ATTR { return load(d, row, i); });
     }
     activate<kActivation>(d, sums);
-    store_block(sums, x0, end, [&](std::int64_t x, auto sum) HWY_ATTR {
-      hn::StoreU(sum, d, out + (x - x0) * w.channels + c);
-    });
+    store_block(sums, x0, end,
+                [&](std::int64_t x, auto sum) HWY_ATTR { hn::StoreU(sum, d, out + (x - x0) * stride + c); });
   });
 }
 
@@ -131,13 +138,13 @@ void convolve_row(const DepthwiseWeights& w, const PixelJob& job, std::int64_t o
     float* to = out + (x0 - columns.begin) * w.channels;
     const std::int64_t first = x0 * kStride - 1;
     if (first >= 0 && first + block_inputs(kStride) <= job.width) {
-      convolve_block<kStride, kActivation>(w, rows, x0, columns.end, to,
+      convolve_block<kStride, kActivation>(w, {0, w.channels}, rows, x0, columns.end, to,
                                            [&](auto d, const float* row, std::int64_t i) HWY_ATTR {
                                              return hn::LoadU(d, row + (first + i) * w.channels);
                                            });
     } else {
       const BorderColumns<kStride> border(first, job.width, w.channels);
-      convolve_block<kStride, kActivation>(w, rows, x0, columns.end, to,
+      convolve_block<kStride, kActivation>(w, {0, w.channels}, rows, x0, columns.end, to,
                                            [&](auto d, const float* row, std::int64_t i) HWY_ATTR {
                                              const hn::RebindToUnsigned<decltype(d)> du;
                                              return hn::And(hn::LoadU(d, row + border.offsets[i]),
@@ -160,8 +167,23 @@ void convolve_as(const DepthwiseWeights& w, const PixelJob& job) {
   }
 }
 
-template <int kStride>
-void convolve_by(const DepthwiseWeights& w, const PixelJob& job) {
+template <int kStride, Activation kActivation>
+void convolve_as(const DepthwiseWeights& w, const RowJob& job) {
+  const std::int64_t stride = job.channels.end - job.channels.begin;
+  KernelRows rows{};
+  for (std::size_t k = 0; k < rows.size(); ++k) {
+    rows[k] = job.x + static_cast<std::int64_t>(k) * job.row_pixels * stride;
+  }
+  for (std::int64_t x0 = 0; x0 < job.count; x0 += kStencilBlock) {
+    convolve_block<kStride, kActivation>(w, job.channels, rows, x0, job.count, job.y + x0 * stride,
+                                         [&](auto d, const float* row, std::int64_t i) HWY_ATTR {
+                                           return hn::LoadU(d, row + (x0 * kStride + i) * stride);
+                                         });
+  }
+}
+
+template <int kStride, typename Job>
+void convolve_by(const DepthwiseWeights& w, const Job& job) {
   switch (w.activation) {
     case Activation::none:
       return convolve_as<kStride, Activation::none>(w, job);
@@ -172,7 +194,8 @@ void convolve_by(const DepthwiseWeights& w, const PixelJob& job) {
   }
 }
 
-void convolve(const DepthwiseWeights& w, const PixelJob& job) {
+template <typename Job>
+void convolve(const DepthwiseWeights& w, const Job& job) {
   if (w.stride == 1) {
     convolve_by<1>(w, job);
   } else {
@@ -189,7 +212,12 @@ namespace spatialmamba::kernels {
 
 void depthwise_pixels(const DepthwiseWeights& weights, const float* x, std::int64_t height,
                       std::int64_t width, RowRange pixels, float* y, Isa isa) {
-  SPATIALMAMBA_CHOOSE(isa, convolve)(weights, {x, height, width, pixels, y});
+  SPATIALMAMBA_CHOOSE(isa, convolve<PixelJob>)(weights, {x, height, width, pixels, y});
+}
+
+void depthwise_row(const DepthwiseWeights& weights, RowRange channels, const float* x,
+                   std::int64_t row_pixels, std::int64_t count, float* y, Isa isa) {
+  SPATIALMAMBA_CHOOSE(isa, convolve<RowJob>)(weights, {channels, x, row_pixels, count, y});
 }
 
 }  // namespace spatialmamba::kernels

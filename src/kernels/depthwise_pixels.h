@@ -5,6 +5,7 @@
 #include "kernels/channel_blocks.h"
 #include "kernels/depthwise.h"
 #include "kernels/isa.h"
+#include "kernels/packed_plane.h"
 #include "kernels/partial_sums.h"
 
 namespace spatialmamba::kernels {
@@ -23,5 +24,14 @@ struct DepthwiseWeights {
 /// holds these pixels alone and must not overlap x. A part of a larger computation, so one thread does it.
 void depthwise_pixels(const DepthwiseWeights& weights, const float* x, std::int64_t height,
                       std::int64_t width, RowRange pixels, float* y, Isa isa);
+
+/// Pixels that depthwise_row() may read, and nothing more, behind those that it needs.
+inline constexpr std::int64_t kDepthwiseSlack = 2 * kStencilBlock;
+
+/// `count` neighbouring outputs of some channels, whose inputs are all there: y [count][channels] from the
+/// kernel's rows x, x + row_pixels pixels, ..., each beginning left of the first output's centre. x holds
+/// these channels alone; channels.begin is a multiple of kBlockChannels. One thread.
+void depthwise_row(const DepthwiseWeights& weights, RowRange channels, const float* x,
+                   std::int64_t row_pixels, std::int64_t count, float* y, Isa isa);
 
 }  // namespace spatialmamba::kernels

@@ -310,8 +310,9 @@ void PackedLinear::multiply(PackedRows packed, RowRange columns, const LinearOut
   const auto finish_tile = SPATIALMAMBA_CHOOSE(isa_, finish);
   multiply_tiles(packed, columns, [&](const ProductTile& tile, std::int64_t row, std::int64_t column) {
     LinearOutput part = output;
-    part.data += row * output.stride + column;
-    if (part.residual != nullptr) part.residual += row * output.residual_stride + column;
+    const std::int64_t place = column - output.first_column;
+    part.data += row * output.stride + place;
+    if (part.residual != nullptr) part.residual += row * output.residual_stride + place;
     finish_tile(tile, part);
   });
 }

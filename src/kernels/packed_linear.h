@@ -21,6 +21,7 @@ struct LinearOutput {
   const float* residual = nullptr;  ///< laid out by residual_stride; may be data itself
   std::int64_t residual_stride = 0;
   bool activate_sum = false;
+  std::int64_t first_column = 0;  ///< stands where column 0 would, those before being left out
 };
 
 /// A block of packed rows, in memory of the caller's: PackedLinear::packed_size(rows) floats.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -72,6 +73,47 @@ TEST(TileConvolution, EqualsThePlainSum) {
                       tolerance)
                 << kernels::name_of(isa) << ", " << threads << " threads, tiles of "
                 << kernels::outputs_of(tile) << (full ? "" : ", bf16");
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(TileConvolution, LayersBehindSeeEveryPixelOnce) {
+  std::uint64_t seed = 0;
+  for (const auto& [shape, outputs] : sizes()) {
+    SCOPED_TRACE(testing::Message() << shape.images << " x " << shape.height << " x " << shape.width << ", "
+                                    << shape.channels << " to " << outputs << " channels");
+    const std::vector<float> data = test::NaiveMap::random(shape, ++seed).floats();
+    const Affine affine = test::random_convolution(outputs, shape.channels, ++seed);
+    const std::array<Affine, 2> behind = {test::random_affine(3, outputs, ++seed),
+                                          test::random_affine(40, outputs, ++seed)};
+    for (const kernels::Isa isa : kernels::supported_isas()) {
+      for (const kernels::Multiply multiply : {kernels::Multiply::full, kernels::Multiply::bf16}) {
+        const TileConvolution convolution = packed(affine, shape.channels, WinogradTile::two, isa, multiply);
+        std::array<PackedLinear, 2> layers;
+        std::array<std::vector<float>, 2> out;
+        for (std::size_t i = 0; i < layers.size(); ++i) {
+          const auto columns = std::ssize(behind[i].bias);
+          layers[i] = {columns, outputs, behind[i].weights.data(), behind[i].bias.data(), isa, multiply};
+          out[i].assign(static_cast<std::size_t>(shape.tokens() * columns), NAN);
+        }
+        for (const int threads : {1, 3}) {
+          ThreadPool pool(threads);
+          const ParallelFor parallel = pool.parallel_for();
+          kernels::GemmScratch scratch;
+          const Executor run(isa, parallel, scratch, nullptr);
+          convolve_into(
+              run, "", convolution, {shape, data.data()},
+              std::array<PixelLayer, 2>{{{&layers[0], out[0].data()}, {&layers[1], out[1].data()}}});
+          std::vector<float> hidden(static_cast<std::size_t>(shape.tokens() * outputs));
+          convolve(run, "", convolution, {shape, data.data()}, true, hidden.data());
+          for (std::size_t i = 0; i < layers.size(); ++i) {
+            std::vector<float> expected(out[i].size());
+            run.apply(layers[i], shape.tokens(), hidden.data(),
+                      {.data = expected.data(), .stride = layers[i].outputs()});
+            EXPECT_EQ(out[i], expected) << kernels::name_of(isa) << ", " << threads << " threads";
           }
         }
       }

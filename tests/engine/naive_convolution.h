@@ -39,15 +39,43 @@ struct NaiveMap {
   }
 };
 
-/// [outputs, inputs, 3, 3] with bias; sums stay near 1.
-inline Affine random_convolution(std::int64_t outputs, std::int64_t inputs, std::uint64_t seed) {
+/// [outputs, inputs] with bias; sums stay near 1.
+inline Affine random_affine(std::int64_t outputs, std::int64_t inputs, std::uint64_t seed) {
   Random random(seed);
-  const double most = 1.0 / std::sqrt(static_cast<double>(9 * inputs));
-  Affine affine{.weights = std::vector<float>(static_cast<std::size_t>(9 * outputs * inputs)),
+  const double most = 1.0 / std::sqrt(static_cast<double>(inputs));
+  Affine affine{.weights = std::vector<float>(static_cast<std::size_t>(outputs * inputs)),
                 .bias = std::vector<float>(static_cast<std::size_t>(outputs))};
   for (float& value : affine.weights) value = static_cast<float>(random.uniform(-most, most));
   for (float& value : affine.bias) value = static_cast<float>(random.uniform(-1.0, 1.0));
   return affine;
+}
+
+/// [outputs, inputs, 3, 3] with bias.
+inline Affine random_convolution(std::int64_t outputs, std::int64_t inputs, std::uint64_t seed) {
+  return random_affine(outputs, 9 * inputs, seed);
+}
+
+inline NaiveMap rectified(NaiveMap map) {
+  for (double& value : map.values) value = std::max(value, 0.0);
+  return map;
+}
+
+/// A linear layer on the channels of each pixel.
+inline NaiveMap mixed(const NaiveMap& map, const Affine& affine) {
+  const auto outputs = std::ssize(affine.bias);
+  const std::int64_t inputs = map.shape.channels;
+  NaiveMap out({map.shape.images, map.shape.height, map.shape.width, outputs});
+  for (std::int64_t i = 0; i < out.shape.size(); ++i) {
+    const auto o = static_cast<std::size_t>(i % outputs);
+    const auto pixel = static_cast<std::size_t>(i / outputs * inputs);
+    double sum = static_cast<double>(affine.bias[o]);
+    for (std::size_t c = 0; c < static_cast<std::size_t>(inputs); ++c) {
+      sum += static_cast<double>(affine.weights[o * static_cast<std::size_t>(inputs) + c]) *
+             map.values[pixel + c];
+    }
+    out.values[static_cast<std::size_t>(i)] = sum;
+  }
+  return out;
 }
 
 /// The convolution with stride 1 and zero padding 1.

@@ -105,6 +105,45 @@ TEST(DepthwisePixels, AnyRangeOfPixels) {
   }
 }
 
+TEST(DepthwisePixels, RowsWhoseInputsAreAllThere) {
+  for (const Case& size : cases()) {
+    if (size.height < 3 || size.width < 3) continue;
+    for (const std::int64_t stride : {1, 2}) {
+      SCOPED_TRACE(testing::Message() << size.width << " x " << size.channels << ", stride " << stride);
+      const Problem problem(size, stride);
+      const RowRange channels{size.channels > kBlockChannels ? kBlockChannels : 0, size.channels};
+      const std::int64_t width = channels.end - channels.begin;
+      std::vector<float> x;
+      for (std::int64_t pixel = 0; pixel < 3 * size.width; ++pixel) {
+        const auto from = problem.x.begin() + pixel * size.channels;
+        x.insert(x.end(), from + channels.begin, from + channels.end);
+      }
+      const auto slack = static_cast<std::size_t>(kDepthwiseSlack * width);
+      x.resize(x.size() + slack, std::numeric_limits<float>::quiet_NaN());
+      const std::int64_t count = (size.width - 3) / stride + 1;
+      std::vector<double> expected;
+      for (std::int64_t i = 0; i < count * width; ++i) {
+        const std::int64_t c = channels.begin + i % width;
+        double sum = static_cast<double>(problem.bias[static_cast<std::size_t>(c)]);
+        for (std::int64_t k = 0; k < 9; ++k) {
+          const std::int64_t pixel = k / 3 * size.width + i / width * stride + k % 3;
+          sum += static_cast<double>(problem.taps[static_cast<std::size_t>(k * size.channels + c)]) *
+                 static_cast<double>(problem.x[static_cast<std::size_t>(pixel * size.channels + c)]);
+        }
+        expected.push_back(activated(Activation::silu, sum));
+      }
+      for (const Isa isa : supported_isas()) {
+        std::vector<float> y(expected.size());
+        depthwise_row(problem.weights(Activation::silu), channels, x.data(), size.width, count, y.data(),
+                      isa);
+        for (std::size_t i = 0; i < y.size(); ++i) {
+          ASSERT_NEAR(static_cast<double>(y[i]), expected[i], 1e-5) << name_of(isa) << ", " << i;
+        }
+      }
+    }
+  }
+}
+
 TEST(DepthwisePixels, BeyondTheBordersThereIsNothingToRead) {
   // A value in the rows that follow in memory must not leak in, not even as 0 times infinity.
   const Problem problem({2, 3, 5}, 1);
