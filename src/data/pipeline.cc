@@ -140,7 +140,8 @@ std::shared_ptr<BatchInProgress> Loader::Pipeline::next() {
 void Loader::Pipeline::recycle(std::vector<float> storage) {
   if (storage.capacity() == 0) return;
   const std::lock_guard lock(mutex_);
-  if (static_cast<int>(spare_.size()) < options_.prefetch) spare_.push_back(std::move(storage));
+  // As many as there can be at once: those of the open batches and the caller's.
+  if (static_cast<int>(spare_.size()) <= options_.prefetch) spare_.push_back(std::move(storage));
 }
 
 }  // namespace spatialmamba::data

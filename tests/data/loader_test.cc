@@ -240,7 +240,7 @@ TEST(Loader, ReusesTheStorageOfABatch) {
   Loader loader(numbered(400), untouched(), options);
   std::set<const float*> storages;
   for (Batch batch; loader.next(batch);) storages.insert(batch.images.data());
-  EXPECT_LE(storages.size(), 4U);
+  EXPECT_LE(storages.size(), 2U);  // the batch that is made, and the caller's
 }
 
 TEST(Loader, RefusesWhatCannotBe) {
