@@ -62,13 +62,23 @@ T& require(T* argument, const char* name) {
   return *argument;
 }
 
+/// What a caller in C wrote into an enumeration, which may be any number.
+template <typename Enumeration>
+int number_of(const Enumeration& value) {
+  int number = 0;
+  static_assert(sizeof(value) == sizeof(number));
+  std::memcpy(&number, &value, sizeof(number));
+  return number;
+}
+
 spatialmamba::ModelOptions options_of(const spatialmamba_model_options* options) {
   spatialmamba::ModelOptions result;
   if (options == nullptr) return result;
-  if (options->precision == SPATIALMAMBA_BF16) {
+  const int precision = number_of(options->precision);
+  if (precision == SPATIALMAMBA_BF16) {
     result.precision = spatialmamba::EnginePrecision::bf16;
-  } else if (options->precision != SPATIALMAMBA_FP32) {
-    fail_usage("there is no precision number {}", static_cast<int>(options->precision));
+  } else if (precision != SPATIALMAMBA_FP32) {
+    fail_usage("there is no precision number {}", precision);
   }
   if (options->isa != nullptr) result.isa = options->isa;
   if (options->key != nullptr) result.key = options->key;
@@ -77,10 +87,11 @@ spatialmamba::ModelOptions options_of(const spatialmamba_model_options* options)
   return result;
 }
 
-spatialmamba::ImageBatch::Layout layout_of(spatialmamba_layout layout) {
-  if (layout == SPATIALMAMBA_NHWC) return spatialmamba::ImageBatch::Layout::nhwc;
-  if (layout == SPATIALMAMBA_NCHW) return spatialmamba::ImageBatch::Layout::nchw;
-  fail_usage("there is no layout number {}", static_cast<int>(layout));
+spatialmamba::ImageBatch::Layout layout_of(const spatialmamba_layout& layout) {
+  const int number = number_of(layout);
+  if (number == SPATIALMAMBA_NHWC) return spatialmamba::ImageBatch::Layout::nhwc;
+  if (number == SPATIALMAMBA_NCHW) return spatialmamba::ImageBatch::Layout::nchw;
+  fail_usage("there is no layout number {}", number);
 }
 
 /// Classifies what `picture` is and writes as many guesses as there is room for.
