@@ -8,6 +8,7 @@
 #include "base/interrupt.h"
 #include "cli/verbs.h"
 #include "launch/supervisor.h"
+#include "train/run_folder.h"
 
 namespace spatialmamba::cli {
 namespace {
@@ -36,8 +37,25 @@ void check(const Options& options, const std::vector<std::string>& words) {
   }
 }
 
-/// What a restart runs: it continues, even what was told to start over.
-std::vector<std::string> resuming(std::vector<std::string> words) {
+/// The folder that `train` is told to write to.
+std::filesystem::path out_folder(const std::vector<std::string>& words) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i].starts_with("--out=")) return words[i].substr(words[i].find('=') + 1);
+    if ((words[i] == "--out" || words[i] == "-o") && i + 1 < words.size()) return words[i + 1];
+  }
+  return {};
+}
+
+/// When the run in the folder was started last; the earliest time of all where there is none.
+std::filesystem::file_time_type begin_of_run(const std::filesystem::path& folder) {
+  std::error_code none;
+  return std::filesystem::last_write_time(train::RunFolder(folder).recipe(), none);
+}
+
+/// What a restart runs: it continues, even what was told to start over and has begun to.
+std::vector<std::string> resuming(std::vector<std::string> words, bool has_begun) {
+  const bool starts_over = std::ranges::find(words, "--force") != words.end();
+  if (starts_over && !has_begun) return words;
   std::erase(words, "--force");
   if (std::ranges::find(words, "--resume") == words.end()) words.insert(words.begin() + 1, "--resume");
   return words;
@@ -51,6 +69,8 @@ void run(const Options& options, std::vector<std::string> words) {
                   .ranks = options.machines * options.processes,
                   .address = options.address,
                   .grace = std::chrono::seconds(options.grace)};
+  const std::filesystem::path out = out_folder(words);
+  const auto before = begin_of_run(out);
   for (int restarts = 0;; ++restarts) {
     job.command = {program};
     job.command.insert(job.command.end(), words.begin(), words.end());
@@ -61,7 +81,7 @@ void run(const Options& options, std::vector<std::string> words) {
     if (restarts == options.max_restarts) fail("{}; all processes have ended", result.failure);
     fmt::print(stderr, "spatialmamba launch: {}; restart {} of {}\n", result.failure, restarts + 1,
                options.max_restarts);
-    words = resuming(std::move(words));
+    words = resuming(std::move(words), begin_of_run(out) != before);
   }
 }
 

@@ -145,9 +145,10 @@ std::function<void(const std::string&)> choose_log(const Options& options) {
   const std::shared_ptr<distributed::Group>& group = options.run.group;
   if (!group || group->is_writer()) return [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
   make_folder(options.run.out);
-  const auto mode = options.run.resume ? std::ios::app : std::ios::trunc;
-  const auto file =
-      std::make_shared<std::ofstream>(train::RunFolder(options.run.out).rank_log(group->rank()), mode);
+  const train::RunFolder folder(options.run.out);
+  // A run that is there already may yet turn out to stay.
+  const auto mode = folder.holds_run() ? std::ios::app : std::ios::trunc;
+  const auto file = std::make_shared<std::ofstream>(folder.rank_log(group->rank()), mode);
   return [file](const std::string& line) { *file << line << std::endl; };
 }
 
@@ -308,7 +309,7 @@ Run add_train(CLI::App& app) {
       ->type_name("FOLDER");
   CLI::Option* resume = app.add_flag("--resume", run_options.resume,
                                      "Continue the run in --out where it was saved last, bit for bit");
-  app.add_flag("--force", run_options.force, "Delete the run that --out holds, and start over")
+  app.add_flag("--force", run_options.force, "Replace the run that --out holds by a new one")
       ->excludes(resume);
   app.add_option("--resume-from", run_options.resume_from,
                  "Start by continuing a run of the reference's PyTorch code from a .pth that it saved")

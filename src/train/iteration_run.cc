@@ -48,6 +48,7 @@ class IterationRun {
                const RunOptions& options, bool resumes)
       : task_(task), plan_(plan), identity_(identity), options_(options), folder_(options.out) {
     if (resumes) resume();
+    take_folder(folder_, options, resumes);
     skipped_.report(task.problems, options.say);
     if (!options.is_writer()) return;
     write_text(folder_.recipe(), to_yaml(parse_recipe(identity.recipe, "recipe"), true));

@@ -55,8 +55,8 @@ std::vector<ReplicaShare> own_shares(const Cut& cut, const RunOptions& options) 
 
 RunStart start_run(const Recipe& recipe, const RunOptions& options) {
   const RunFolder folder(options.out);
-  const auto prepare = [&] { return prepare_folder(folder, options); };
-  const bool resumes = options.group ? options.group->ask_writer(prepare) : prepare();
+  const auto accept = [&] { return accept_folder(folder, options); };
+  const bool resumes = options.group ? options.group->ask_writer(accept) : accept();
   return {with_replicas(recipe, folder, resumes, options.processes()), resumes};
 }
 

@@ -45,7 +45,7 @@ struct RunStart {
   bool resumes = false;
 };
 
-/// Prepares the output folder and looks at what it holds. All processes get the same.
+/// Refuses or accepts the output folder by what it holds. All processes get the same.
 RunStart start_run(const Recipe& recipe, const RunOptions& options);
 
 /// Makes every BatchNorm normalise by the images of all processes.

@@ -29,16 +29,20 @@ Throughput throughput_of(std::int64_t images, double seconds, double wait_second
           .peak_memory = peak_memory()};
 }
 
-bool prepare_folder(const RunFolder& folder, const RunOptions& options) {
+bool accept_folder(const RunFolder& folder, const RunOptions& options) {
   if (folder.holds_run() && !options.resume && !options.force) {
     fail("{}: holds a training run already; --resume continues it, --force starts over",
          folder.path().string());
   }
-  const bool resumes = options.resume && std::filesystem::exists(folder.checkpoint());
+  make_folder(folder.path());
+  return options.resume && std::filesystem::exists(folder.checkpoint());
+}
+
+void take_folder(const RunFolder& folder, const RunOptions& options, bool resumes) {
+  if (options.group) options.group->wait_for_all();
+  if (!options.is_writer()) return;
   folder.remove_leftovers();
   if (!resumes) folder.remove_run();
-  make_folder(folder.path());
-  return resumes;
 }
 
 void require_same_run(const std::filesystem::path& file, const RunIdentity& saved, const RunIdentity& now) {

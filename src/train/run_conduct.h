@@ -51,8 +51,12 @@ inline Random stream_of(std::uint64_t seed, Stream stream, std::int64_t micro_ba
   return {Random::mix(seed + static_cast<std::uint64_t>(stream)), static_cast<std::uint64_t>(micro_batch)};
 }
 
-/// Refuses, empties or accepts the output folder. True when there is a state to resume from.
-bool prepare_folder(const RunFolder& folder, const RunOptions& options);
+/// Refuses or accepts the output folder; what it holds stays. True when there is a state to resume from.
+bool accept_folder(const RunFolder& folder, const RunOptions& options);
+
+/// Makes the folder that of this run: what a run that is not continued has left there goes. To be called by
+/// all processes, as soon as none of them can refuse the run any more.
+void take_folder(const RunFolder& folder, const RunOptions& options, bool resumes);
 
 /// What a run was started with; a resumed one must agree.
 struct RunIdentity {

@@ -62,7 +62,7 @@ Plan plan_for(const Recipe& recipe, const data::Dataset& training, const RunOpti
 
 class Run {
  public:
-  /// `resumes`: the folder has been prepared, and holds a checkpoint to continue.
+  /// `resumes`: the folder has been accepted, and holds a checkpoint to continue.
   Run(const Recipe& recipe, const data::Dataset& training, const data::Dataset& validation,
       const RunOptions& options, bool resumes)
       : recipe_(recipe),
@@ -82,6 +82,7 @@ class Run {
     } else if (!options.resume_from.empty()) {
       resume_reference();
     }
+    take_folder(folder_, options, resumes_);
     skipped_.report(training.problems, options.say);
     skipped_.report(validation.problems, options.say);
     if (!options_.is_writer()) return;

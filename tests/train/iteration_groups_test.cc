@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "data/scene_files.h"
 #include "nn/state_dict.h"
 #include "support/temporary_folder.h"
@@ -168,6 +169,29 @@ TEST_P(IterationGroups, OneUnusableLossSkipsTheIterationOfAll) {
   run(recipe_, "skipped", 2);
   EXPECT_EQ(position("skipped").updates, 0);
   EXPECT_EQ(position("skipped").skipped.total, recipe_.train.iterations);
+}
+
+/// Weights that fit nothing, at all processes or at one of them, cost the run that is there nothing.
+TEST_P(IterationGroups, ARefusedRunReplacesNothing) {
+  run(recipe_, "old", 1);
+  const auto before = read_file(folder("old").checkpoint());
+  Weights foreign;
+  foreign.tensors.add("foreign", Tensor(DType::f32, {2}));
+  const std::filesystem::path weights = temporary_.path() / "foreign.safetensors";
+  write_safetensors(weights, foreign);
+  const auto refused = [&](const std::shared_ptr<distributed::Group>& group, bool unfit) {
+    RunOptions options;
+    options.out = folder("old").path();
+    options.force = true;
+    options.group = group;
+    if (unfit) options.finetune = weights;
+    EXPECT_THROW(train_task(recipe_, options), Error);
+  };
+  refused(nullptr, true);
+  in_group(2, [&](const std::shared_ptr<distributed::Group>& group) { refused(group, true); });
+  in_group(2, [&](const std::shared_ptr<distributed::Group>& group) { refused(group, group->rank() == 1); });
+  EXPECT_EQ(read_file(folder("old").checkpoint()), before);
+  EXPECT_TRUE(std::filesystem::exists(folder("old").best()));
 }
 
 TEST_P(IterationGroups, BatchesThatCannotBeSharedAreRefused) {

@@ -73,6 +73,16 @@ TEST_F(Launches, RestartByThemselves) {
   EXPECT_EQ(difference(RunFolder(path("whole")).checkpoint(), RunFolder(path("restarted")).checkpoint()), "");
 }
 
+/// A restart does not continue the run that a refused one was to replace.
+TEST_F(Launches, RestartsStillReplaceARunThatIsThere) {
+  ASSERT_EQ(run(launch("old", {}, {"train.epochs=2"})), 0) << output();
+  const auto before = read_file(RunFolder(path("old")).checkpoint());
+  const std::vector<std::string> unfit = {"--force", "--finetune", path("recipe.yaml"), "train.epochs=2"};
+  EXPECT_EQ(run(launch("old", {"--max-restarts", "1", "--grace", "2"}, unfit)), 1);
+  EXPECT_THAT(output(), HasSubstr("restart 1 of 1"));
+  EXPECT_EQ(read_file(RunFolder(path("old")).checkpoint()), before);
+}
+
 TEST_F(Launches, RanksThatHangAreNamed) {
   Program launcher(launch("hung", {"--grace", "4"}, {"--timeout", "2"}), path("output.txt"));
   ASSERT_TRUE(wait_for_checkpoint(RunFolder(path("hung")), 1)) << output();

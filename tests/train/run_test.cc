@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include <csignal>
+#include <map>
 #include <sstream>
 
 #include "base/file.h"
@@ -55,6 +56,15 @@ class Runs : public testing::Test {
     }
     ADD_FAILURE() << "nothing was thrown";
     return {};
+  }
+
+  /// What each of a folder's files holds.
+  static std::map<std::string, std::vector<std::byte>> files_of(const std::filesystem::path& folder) {
+    std::map<std::string, std::vector<std::byte>> files;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      files[entry.path().filename().string()] = read_file(entry.path());
+    }
+    return files;
   }
 
   test::TemporaryFolder temporary_;
@@ -159,6 +169,40 @@ TEST_F(Runs, RefuseToOverwriteAnother) {
   run(recipe, force);
   EXPECT_TRUE(std::filesystem::exists(folder("a").path() / "notes.txt"));
   EXPECT_FALSE(std::filesystem::exists(folder("a").path() / "checkpoint.safetensors.tmp-1-0"));
+}
+
+/// Whatever is wrong with the new run, the old one is lost to a run that can start only.
+TEST_F(Runs, ARefusedRunReplacesNothing) {
+  Recipe recipe = test::small_recipe();
+  recipe.train.epochs = 2;
+  run(recipe, options("old"));
+  recipe.model.dims = {8, 24};
+  run(recipe, options("other"));
+  recipe.model.dims = test::small_recipe().model.dims;
+  const RunFolder old = folder("old");
+  const auto before = files_of(old.path());
+  ASSERT_TRUE(before.contains("best.safetensors"));
+
+  RunOptions force = options("old");
+  force.force = true;
+  Recipe weighted = recipe;
+  weighted.train.class_weights.listed = {1.0, 2.0};
+  EXPECT_THAT(failure([&] { run(weighted, force); }), HasSubstr("train.class_weights has 2 values"));
+  Recipe large = recipe;
+  large.train.batch = 1000;
+  EXPECT_THAT(failure([&] { run(large, force); }), HasSubstr("training images"));
+  RunOptions unfit = force;
+  unfit.finetune = folder("other").best();
+  EXPECT_THAT(failure([&] { run(recipe, unfit); }), HasSubstr("do not fit"));
+  RunOptions foreign = force;
+  foreign.resume_from = old.best();  // no checkpoint of the reference's
+  failure([&] { run(recipe, foreign); });
+  EXPECT_EQ(files_of(old.path()), before);
+
+  RunOptions itself = force;
+  itself.finetune = old.best();
+  run(recipe, itself);
+  EXPECT_NE(files_of(old.path()), before);
 }
 
 TEST_F(Runs, ResumeOnlyTheSameRun) {
