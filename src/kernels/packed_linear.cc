@@ -185,6 +185,19 @@ constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) {
   return divide_up(a, b) * b;
 }
 
+/// Where the products of a tile are summed up.
+struct Sums {
+  float* data;
+  std::int64_t stride;
+};
+
+/// Memory for one tile after the other.
+struct TileSums {
+  alignas(64) float values[kMaxPanelRows * kMaxVectors * 64 / sizeof(float)];
+
+  Sums operator()(std::int64_t, std::int64_t, std::int64_t width) { return {values, width}; }
+};
+
 /// Makes the processor ready for a thread's products while it lives.
 class Products {
  public:
@@ -226,6 +239,7 @@ PackedLinear::PackedLinear(std::int64_t outputs, std::int64_t inputs, const floa
   }
   bias_.assign(static_cast<std::size_t>(padded), 0.0F);
   if (bias != nullptr) std::copy_n(bias, outputs, bias_.begin());
+  has_bias_ = std::ranges::any_of(bias_, [](float value) { return value != 0.0F; });
 }
 
 std::int64_t PackedLinear::panel_rows() const {
@@ -283,12 +297,12 @@ void PackedLinear::clear_words(std::int64_t count, std::int64_t row, RowRange wo
   }
 }
 
-template <typename Finish>
-void PackedLinear::multiply_tiles(PackedRows packed, RowRange columns, const Finish& finish_tile) const {
+template <typename Place, typename Finish>
+void PackedLinear::multiply_tiles(PackedRows packed, RowRange columns, Place& place,
+                                  const Finish& finish_tile) const {
   // Panels of about the same height rather than a low one at the end; but whole tiles where there are such.
   const std::int64_t panels = divide_up(packed.rows, kernels_->rows);
   const std::int64_t height = kernels_->row_multiple > 1 ? kernels_->rows : divide_up(packed.rows, panels);
-  alignas(64) float sums[kMaxPanelRows * kMaxVectors * 64 / sizeof(float)];
   const Products products(*kernels_);
   for (std::int64_t j = columns.begin; j < columns.end; j += panel_columns_) {
     const std::int64_t width = panel_width(j);
@@ -297,22 +311,42 @@ void PackedLinear::multiply_tiles(PackedRows packed, RowRange columns, const Fin
       const std::int64_t count = std::min(height, packed.rows - i);
       const float* a = packed.data + i * kRowWords<float>;
       const float* b = panels_.data() + j * words_;
+      const auto [sums, stride] = place(i, j, width);
       for (std::int64_t k = 0; k < words_; k += piece_words_) {
-        tiles[count - 1](std::min(piece_words_, words_ - k), a, b + k * width, sums, width, k > 0);
+        tiles[count - 1](std::min(piece_words_, words_ - k), a, b + k * width, sums, stride, k > 0);
         a += packed.rows * kRowWords<float>;
       }
-      finish_tile(ProductTile{sums, width, count, std::min(width, columns.end - j), bias_.data() + j}, i, j);
+      finish_tile(ProductTile{sums, stride, count, std::min(width, columns.end - j), bias_.data() + j}, i, j);
     }
   }
 }
 
+bool PackedLinear::is_plain(RowRange columns, const LinearOutput& output) const {
+  const bool whole_panels = columns.end == outputs_ || columns.end % panel_columns_ == 0;
+  const bool whole_tiles = columns.end % kernels_->lanes == 0 && kernels_->row_multiple == 1;
+  return whole_panels && whole_tiles && !has_bias_ && output.residual == nullptr &&
+         output.activation == GemmActivation::none;
+}
+
 void PackedLinear::multiply(PackedRows packed, RowRange columns, const LinearOutput& output) const {
+  const auto place_of = [&](std::int64_t row, std::int64_t column) {
+    return output.data + row * output.stride + column - output.first_column;
+  };
+  if (is_plain(columns, output)) {
+    const auto place = [&](std::int64_t row, std::int64_t column, std::int64_t) {
+      return Sums{place_of(row, column), output.stride};
+    };
+    multiply_tiles(packed, columns, place, [](const ProductTile&, std::int64_t, std::int64_t) {});
+    return;
+  }
   const auto finish_tile = SPATIALMAMBA_CHOOSE(isa_, finish);
-  multiply_tiles(packed, columns, [&](const ProductTile& tile, std::int64_t row, std::int64_t column) {
+  TileSums sums;
+  multiply_tiles(packed, columns, sums, [&](const ProductTile& tile, std::int64_t row, std::int64_t column) {
     LinearOutput part = output;
-    const std::int64_t place = column - output.first_column;
-    part.data += row * output.stride + place;
-    if (part.residual != nullptr) part.residual += row * output.residual_stride + place;
+    part.data = place_of(row, column);
+    if (part.residual != nullptr) {
+      part.residual += row * output.residual_stride + column - output.first_column;
+    }
     finish_tile(tile, part);
   });
 }
@@ -326,11 +360,13 @@ void PackedLinear::multiply(PackedRows packed, GemmActivation activation, const 
                                          : RowFormat::floats;
   const std::int64_t piece = next.piece_words_ * per_word;
   next.pad(next_packed.rows, 0, next_packed);
-  multiply_tiles(packed, {0, outputs_}, [&](const ProductTile& tile, std::int64_t row, std::int64_t column) {
-    float* to = next_packed.data + (column / piece * next_packed.rows + row) * kRowWords<float> +
-                column % piece / per_word;
-    pack(tile, activation, format, to);
-  });
+  TileSums sums;
+  multiply_tiles(
+      packed, {0, outputs_}, sums, [&](const ProductTile& tile, std::int64_t row, std::int64_t column) {
+        float* to = next_packed.data + (column / piece * next_packed.rows + row) * kRowWords<float> +
+                    column % piece / per_word;
+        pack(tile, activation, format, to);
+      });
 }
 
 }  // namespace spatialmamba::kernels

@@ -79,13 +79,17 @@ class PackedLinear {
   void pad(std::int64_t count, std::int64_t row, PackedRows packed) const;
   void clear_words(std::int64_t count, std::int64_t row, RowRange words, PackedRows packed) const;
   std::int64_t panel_width(std::int64_t column) const;
-  /// Calls finish(tile of products, rows, columns) for the panels of the columns.
-  template <typename Finish>
-  void multiply_tiles(PackedRows packed, RowRange columns, const Finish& finish) const;
+  /// Whether products need nothing but to be summed up, in whole tiles.
+  bool is_plain(RowRange columns, const LinearOutput& output) const;
+  /// Calls finish(tile of products, row, column) for the panels of the columns; place(row, column, width)
+  /// tells where the products of a tile are summed up.
+  template <typename Place, typename Finish>
+  void multiply_tiles(PackedRows packed, RowRange columns, Place& place, const Finish& finish) const;
 
   const GemmKernels<float>* kernels_ = nullptr;
   Isa isa_ = Isa::scalar;
   bool round_ = false;
+  bool has_bias_ = false;  // that is not 0
   std::int64_t inputs_ = 0;
   std::int64_t outputs_ = 0;
   std::int64_t panel_columns_ = 0;
