@@ -169,27 +169,45 @@ float dot(const float* a, const float* b, std::int64_t n) {
   return sum;
 }
 
-/// The logits of each box's class: hidden [n][14][14][2][2][C] -> [n][28][28].
-void classify_pixels(const MaskRcnn& detector, const float* hidden, std::span<const std::int64_t> labels,
-                     const Executor& run, float* logits) {
+/// The logits of the 2 x 2 pixels that a cell of the mask head's map is enlarged to: enlarged [2][2][C].
+void classify_cell(const MaskRcnn& detector, const float* enlarged, std::int64_t label, std::int64_t cell,
+                   float* logits) {
   const std::int64_t c = mask_channels(detector);
+  const float* weights = detector.mask_weights.data() + label * c;
+  const float bias = detector.mask_bias[static_cast<std::size_t>(label)];
+  for (std::int64_t k = 0; k < kUpsampled; ++k) {
+    const std::int64_t y = cell / kMaskBins * 2 + k / 2;
+    const std::int64_t x = cell % kMaskBins * 2 + k % 2;
+    logits[y * kMaskSize + x] = dot(weights, enlarged + k * c, c) + bias;
+  }
+}
+
+/// From the mask head's map [n][14][14][C] to the logits of each box's class. The enlarged map of a block of
+/// cells never leaves the cache.
+void classify_pixels(const MaskRcnn& detector, const float* map, std::span<const std::int64_t> labels,
+                     const Executor& run, float* logits) {
+  const PackedLinear& layer = detector.upsample;
+  const std::int64_t outputs = layer.outputs();
+  const std::int64_t cells = std::ssize(labels) * kMaskFeatures;
   constexpr std::int64_t kPixels = kMaskSize * kMaskSize;
-  run.step("conv_logits", "linear", 2.0 * static_cast<double>(std::ssize(labels) * kPixels * c),
-           std::ssize(labels) * kPixels * (c + 1), [&] {
-             run.parallel()(std::ssize(labels), 1, [&](std::int64_t begin, std::int64_t end) {
-               for (std::int64_t i = begin; i < end; ++i) {
-                 const auto label = static_cast<std::size_t>(labels[static_cast<std::size_t>(i)]);
-                 const float* weights = detector.mask_weights.data() + label * static_cast<std::size_t>(c);
-                 const float* from = hidden + i * kPixels * c;
-                 for (std::int64_t k = 0; k < kPixels; ++k, from += c) {
-                   const std::int64_t cell = k / kUpsampled;
-                   const std::int64_t y = cell / kMaskBins * 2 + k % kUpsampled / 2;
-                   const std::int64_t x = cell % kMaskBins * 2 + k % 2;
-                   logits[i * kPixels + y * kMaskSize + x] =
-                       dot(weights, from, c) + detector.mask_bias[label];
-                 }
-               }
-             });
+  const TaskGrid tasks = TaskGrid::by_rows(cells, layer.panel_rows(), run.parallel().threads());
+  run.step("upsample+conv_logits", "linear",
+           linear_flops(layer, cells) + 2.0 * static_cast<double>(cells * outputs),
+           cells * (layer.inputs() + kUpsampled) + layer.inputs() * outputs, [&] {
+             const std::int64_t rows = tasks.block_rows();
+             run.for_tasks(
+                 tasks, layer.packed_size(rows) + rows * outputs, [&](const Task& task, TaskMemory& memory) {
+                   const kernels::PackedRows packed = memory.take_packed(layer, task.count());
+                   float* enlarged = memory.take(task.count() * outputs);
+                   layer.pack(map + task.rows.begin * layer.inputs(), layer.inputs(), packed);
+                   layer.multiply(packed, {0, outputs},
+                                  {.data = enlarged, .stride = outputs, .activation = GemmActivation::relu});
+                   for (std::int64_t i = 0; i < task.count(); ++i) {
+                     const std::int64_t box = (task.rows.begin + i) / kMaskFeatures;
+                     classify_cell(detector, enlarged + i * outputs, labels[static_cast<std::size_t>(box)],
+                                   (task.rows.begin + i) % kMaskFeatures, logits + box * kPixels);
+                   }
+                 });
            });
 }
 
@@ -246,7 +264,7 @@ std::int64_t region_memory(const MaskRcnn& detector) {
   const std::int64_t boxes = kBoxesAtOnce * (detector.shared[0].inputs() + detector.shared[0].outputs() +
                                              detector.shared[1].outputs());
   const std::int64_t c = std::max(mask_channels(detector), pyramid_channels(detector));
-  const std::int64_t masks = kMasksAtOnce * kMaskFeatures * (2 * c + kUpsampled * mask_channels(detector));
+  const std::int64_t masks = 2 * kMasksAtOnce * kMaskFeatures * c;
   constexpr std::int64_t kSlack = 1024;  // for rounding up, piece by piece
   return std::max(boxes, masks) + kSlack;
 }
@@ -292,10 +310,7 @@ void outline_regions(const MaskRcnn& detector, const DetectorMaps& maps, std::sp
       std::swap(now, next);
       shape.channels = c;
     }
-    float* enlarged = pieces.take(shape.tokens() * kUpsampled * c);
-    run.linear("upsample", detector.upsample, shape.tokens(), now,
-               {.data = enlarged, .stride = kUpsampled * c, .activation = GemmActivation::relu});
-    classify_pixels(detector, enlarged,
+    classify_pixels(detector, now,
                     labels.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(n)), run,
                     logits + first * kMaskSize * kMaskSize);
   });
