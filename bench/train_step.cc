@@ -1,5 +1,5 @@
 // Times one training step (forward, backward, clip, AdamW) and reports the peak of memory, and on demand
-// where the time goes. Usage: bench_train_step [variant] [batch] [size] [threads] [rounds] [fp32|bf16]
+// where the time goes. Usage: bench_train_step [variant] [batch] [size] [threads] [rounds] [fp32|bf16|fp16]
 // [profile]
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -153,8 +153,7 @@ int run(const Options& options) {
   at::set_num_threads(options.threads);
   Architecture architecture = architecture_of(options.variant);
   architecture.drop_path_rate = 0.0;  // every sample takes part in every branch
-  const nn::Precision precision = options.precision == "bf16" ? nn::Precision::bf16 : nn::Precision::full;
-  nn::SpatialMamba model(architecture, nn::ModelOptions{.precision = precision});
+  nn::SpatialMamba model(architecture, nn::ModelOptions{.precision = nn::precision_of(options.precision)});
   nn::initialise(*model, 1);
   model->train();
   train::NamedTensors parameters;
@@ -175,7 +174,7 @@ int main(int argc, char** argv) {
   CLI::App app("Times one training step: forward, backward, clip, AdamW");
   app.add_option("--variant", options.variant)->capture_default_str();
   app.add_option("--precision", options.precision)
-      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}))
       ->capture_default_str();
   app.add_option("--batch", options.batch)->capture_default_str();
   app.add_option("--size", options.size)->capture_default_str();

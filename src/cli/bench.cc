@@ -387,8 +387,10 @@ void bench(Options options) {
   if (options.network.weights.empty() && options.network.variant.empty()) {
     fail_usage("--weights FILE or --variant NAME is needed");
   }
-  if (options.network.precision == Precision::fp64) {
-    fail_usage("--precision fp64: the engine computes in fp32 or bf16");
+  const Precision precision = options.network.precision;
+  if (!engine_computes_in(precision) && !(options.train && precision == Precision::fp16)) {
+    fail_usage("--precision {}: the engine computes in fp32 or bf16, --train in fp16 too",
+               name_of(precision));
   }
   if (!options.answer.empty() && !(options.end_to_end && options.interactive)) {
     fail_usage("--answer is written with --end-to-end --interactive only");

@@ -14,12 +14,14 @@ namespace {
 
 train::Learner make_learner(Architecture architecture, const TrainingBench& options) {
   architecture.drop_path_rate = 0.0;  // every sample takes part in every branch
-  nn::ModelOptions how;
-  if (options.precision == Precision::bf16) how.precision = nn::Precision::bf16;
-  nn::SpatialMamba model(architecture, how);
+  nn::SpatialMamba model(architecture,
+                         nn::ModelOptions{.precision = nn::precision_of(name_of(options.precision))});
   nn::initialise(*model, options.seed);
   // A rate of 0 costs as much as any other, and no number of steps makes the weights explode.
-  return {model, {.adamw = {}, .schedule = {.base_rate = 0.0, .warmup_rate = 0.0, .minimum_rate = 0.0}}};
+  train::LearnerOptions how{.adamw = {},
+                            .schedule = {.base_rate = 0.0, .warmup_rate = 0.0, .minimum_rate = 0.0}};
+  if (options.precision == Precision::fp16) how.loss_scale.emplace();
+  return {model, how};
 }
 
 nlohmann::ordered_json measure_steps(train::Learner& learner, const Shape& shape, int threads,
@@ -54,7 +56,7 @@ nlohmann::ordered_json bench_training(const Architecture& architecture, const Tr
   train::Learner learner = make_learner(architecture, options);
   nlohmann::ordered_json result{{"variant", architecture.variant},
                                 {"shape", options.shape},
-                                {"precision", options.precision == Precision::bf16 ? "bf16" : "fp32"},
+                                {"precision", name_of(options.precision)},
                                 {"isa", kernels::name_of(learner.model()->isa())},
                                 {"parameters", count_parameters(architecture)},
                                 {"latency", nlohmann::ordered_json::array()}};

@@ -76,20 +76,22 @@ void add_network(CLI::App& app, NetworkOptions& options) {
 void add_backend(CLI::App& app, NetworkOptions& options) {
   static const std::map<std::string, Backend> names = {{"engine", Backend::engine},
                                                        {"torch", Backend::torch}};
-  app.add_option("--backend", options.backend, "What computes: engine (default, but for fp64), or LibTorch")
+  app.add_option("--backend", options.backend,
+                 "What computes: engine (default, but for fp16 and fp64), or LibTorch")
       ->transform(CLI::CheckedTransformer(names))
       ->option_text("engine|torch");
 }
 
 Network Network::open(const NetworkOptions& options) {
   check_choice(options);
-  if (options.backend == Backend::engine && options.precision == Precision::fp64) {
-    fail_usage("--precision fp64: the engine computes in fp32 or bf16; --backend torch in fp64 too");
+  const bool engine_has_it = engine_computes_in(options.precision);
+  if (options.backend == Backend::engine && !engine_has_it) {
+    fail_usage("--precision {0}: the engine computes in fp32 or bf16; --backend torch in {0} too",
+               name_of(options.precision));
   }
   const Weights weights = weights_for(options);
   const std::string source = options.untrained ? options.variant : options.weights.string();
-  const bool beyond_engine =
-      options.precision == Precision::fp64 || scan_order_of(weights.metadata, source) != ScanOrder::row;
+  const bool beyond_engine = !engine_has_it || scan_order_of(weights.metadata, source) != ScanOrder::row;
   const Backend chosen = options.backend.value_or(beyond_engine ? Backend::torch : Backend::engine);
   auto backend = chosen == Backend::engine ? open_engine_network(weights, source, options)
                                            : open_torch_network(weights, source, options);

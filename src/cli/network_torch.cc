@@ -76,9 +76,8 @@ std::shared_ptr<NetworkBackend> open_torch_network(const Weights& weights, const
   at::set_num_threads(options.threads);
   const Architecture architecture = require_architecture(weights.tensors, source);
   require_finite(weights, source);
-  const nn::ModelOptions how{
-      .precision = options.precision == Precision::bf16 ? nn::Precision::bf16 : nn::Precision::full,
-      .scan = scan_order_of(weights.metadata, source)};
+  const nn::ModelOptions how{.precision = nn::precision_of(name_of(options.precision)),
+                             .scan = scan_order_of(weights.metadata, source)};
   nn::SpatialMamba model(architecture, how);
   nn::load_weights(*model, weights.tensors, source);
   if (options.precision == Precision::fp64) model->to(torch::kFloat64);

@@ -8,8 +8,8 @@ namespace spatialmamba::cli {
 std::shared_ptr<NetworkBackend> open_torch_network(const Weights&, const std::string&,
                                                    const NetworkOptions&) {
   fail_usage(
-      "this build has no LibTorch: the engine computes in fp32 and bf16; for fp64 build the preset "
-      "`release`");
+      "this build has no LibTorch: the engine computes in fp32 and bf16; for others build the "
+      "preset `release`");
 }
 
 nlohmann::ordered_json bench_training(const Architecture&, const TrainingBench&) {

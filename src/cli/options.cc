@@ -2,13 +2,36 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
+#include <utility>
 
 #include "base/error.h"
 #include "base/parallel.h"
 #include "image/codec.h"
 
 namespace spatialmamba::cli {
+namespace {
+
+const std::map<std::string, Precision>& precision_names() {
+  static const std::map<std::string, Precision> names = {{"fp32", Precision::fp32},
+                                                         {"bf16", Precision::bf16},
+                                                         {"fp16", Precision::fp16},
+                                                         {"fp64", Precision::fp64}};
+  return names;
+}
+
+}  // namespace
+
+std::string name_of(Precision precision) {
+  return std::ranges::find(precision_names(), precision, &std::pair<const std::string, Precision>::second)
+      ->first;
+}
+
+bool engine_computes_in(Precision precision) {
+  return precision == Precision::fp32 || precision == Precision::bf16;
+}
+
 CLI::Option* add_weights(CLI::App& app, std::filesystem::path& weights) {
   return app.add_option("-w,--weights", weights, "Weights: .safetensors, or a PyTorch .pth")
       ->type_name("FILE");
@@ -50,14 +73,12 @@ CLI::Option* add_json(CLI::App& app, bool& json) {
 }
 
 CLI::Option* add_precision(CLI::App& app, Precision& precision) {
-  static const std::map<std::string, Precision> names = {
-      {"fp32", Precision::fp32}, {"bf16", Precision::bf16}, {"fp64", Precision::fp64}};
-  const auto choose = [&precision](const std::string& name) { precision = names.at(name); };
+  const auto choose = [&precision](const std::string& name) { precision = precision_names().at(name); };
   return app
       .add_option_function<std::string>("--precision", choose,
-                                        "Arithmetic: fp32 (default), bf16 products, or fp64")
-      ->check(CLI::IsMember(names))
-      ->option_text("fp32|bf16|fp64");
+                                        "Arithmetic: fp32 (default), bf16 or fp16 products, or fp64")
+      ->check(CLI::IsMember(precision_names()))
+      ->option_text("fp32|bf16|fp16|fp64");
 }
 
 CLI::Option* add_batch(CLI::App& app, std::int64_t& batch) {

@@ -15,7 +15,12 @@ namespace spatialmamba::cli {
 using image::ImageSize;
 using image::parse_size;
 
-enum class Precision { fp32, bf16, fp64 };
+enum class Precision { fp32, bf16, fp16, fp64 };
+
+/// As it is written on the command line.
+std::string name_of(Precision precision);
+/// Whether the engine has it; LibTorch has all.
+bool engine_computes_in(Precision precision);
 
 CLI::Option* add_weights(CLI::App& app, std::filesystem::path& weights);
 CLI::Option* add_data(CLI::App& app, std::filesystem::path& data);

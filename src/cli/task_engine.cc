@@ -9,7 +9,7 @@ namespace spatialmamba::cli {
 
 void require_engine(const NetworkOptions& options, std::string_view task) {
   check_choice(options);
-  if (options.backend == Backend::torch || options.precision == Precision::fp64) {
+  if (options.backend == Backend::torch || !engine_computes_in(options.precision)) {
     fail_usage("{} is computed by the engine, in fp32 or bf16", task);
   }
 }

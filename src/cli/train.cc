@@ -324,8 +324,8 @@ Run add_train(CLI::App& app) {
       ->needs(finetune);
   app.add_option("--seed", options->seed, "Seed of all random numbers, as train.seed=N")->type_name("N");
   app.add_option("--precision", options->precision, "Arithmetic, as train.precision=...")
-      ->check(CLI::IsMember({"fp32", "bf16", "fp64"}))
-      ->option_text("fp32|bf16|fp64");
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16", "fp64"}))
+      ->option_text("fp32|bf16|fp16|fp64");
   CLI::Option* threads = add_threads(app, options->threads);
   app.add_option("--timeout", options->timeout,
                  fmt::format("Of several processes: seconds to wait for one that is alive (default: {})",

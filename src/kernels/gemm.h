@@ -10,9 +10,10 @@
 
 namespace spatialmamba::kernels {
 
-/// How products of floats are formed. bf16 rounds both factors to the nearest bfloat16 (ties to even) and
-/// adds the exact products up in float. Doubles are always multiplied in full.
-enum class Multiply { full, bf16 };
+/// How products of floats are formed. bf16 and fp16 round both factors to the nearest bfloat16 or half (ties
+/// to even) and add the exact products up in float. What is too large for a half, from 65520 on, becomes
+/// infinite. Doubles are always multiplied in full.
+enum class Multiply { full, bf16, fp16 };
 
 enum class GemmActivation { none, relu, gelu, silu };
 

@@ -30,6 +30,8 @@ constexpr std::int64_t kLanes = HWY_LANES(T);
 
 // Where loads and stores of a part of a vector leave the rest of memory alone.
 constexpr bool kMaskedAccess = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2;
+// Where instructions convert to half precision; elsewhere Highway cuts the last bits off.
+constexpr bool kHalfConversion = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2;
 
 template <typename T>
 HWY_INLINE Vector<T> load_part(const T* from, std::int64_t count) {
@@ -67,34 +69,57 @@ HWY_INLINE hn::Vec<D> round_to_bf16(D d, hn::Vec<D> value) {
   return hn::BitCast(d, hn::And(kept, hn::Set(du, 0xFFFF0000)));
 }
 
-template <bool kRound, class D>
+// To the nearest half (IEEE binary16), ties to even. Normal ones have 11 bits; below 2^-14 all are multiples
+// of 2^-24, as floats from 1/2 to 1 are.
+template <class D>
+HWY_INLINE hn::Vec<D> round_to_fp16(D d, hn::Vec<D> value) {
+  if constexpr (kHalfConversion) {
+    return hn::PromoteTo(d, hn::DemoteTo(hn::Rebind<hwy::float16_t, D>(), value));
+  } else {
+    const hn::RebindToUnsigned<D> du;
+    const auto magnitude = hn::Abs(value);
+    const auto bits = hn::BitCast(du, magnitude);
+    const auto odd = hn::And(hn::ShiftRight<13>(bits), hn::Set(du, 1));
+    const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0xFFF)));
+    const auto normal = hn::BitCast(d, hn::And(rounded, hn::Set(du, 0xFFFFE000)));
+    const auto half = hn::Set(d, 0.5F);
+    const auto subnormal = hn::Sub(hn::Add(magnitude, half), half);
+    auto kept = hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0x1p-14F)), subnormal, normal);
+    kept = hn::IfThenElse(hn::Ge(normal, hn::Set(d, 0x1p16F)), hn::Inf(d), kept);
+    return hn::IfThenElse(hn::IsNaN(value), value, hn::CopySign(kept, value));
+  }
+}
+
+template <Multiply kMultiply, class D>
 HWY_INLINE hn::Vec<D> packed_value(D d, hn::Vec<D> value) {
-  if constexpr (kRound) {
+  if constexpr (kMultiply == Multiply::bf16) {
     return round_to_bf16(d, value);
+  } else if constexpr (kMultiply == Multiply::fp16) {
+    return round_to_fp16(d, value);
   } else {
     return value;
   }
 }
 
-template <bool kRound, typename T>
+template <Multiply kMultiply, typename T>
 void pack_row(const T* HWY_RESTRICT from, std::int64_t count, T* HWY_RESTRICT to) {
   const Tag<T> d;
   std::int64_t i = 0;
   for (; i + kLanes<T> <= count; i += kLanes<T>) {
-    hn::StoreU(packed_value<kRound>(d, hn::LoadU(d, from + i)), d, to + i);
+    hn::StoreU(packed_value<kMultiply>(d, hn::LoadU(d, from + i)), d, to + i);
   }
-  if (i < count) store_part<T>(packed_value<kRound>(d, load_part(from + i, count - i)), to + i, count - i);
+  if (i < count) store_part<T>(packed_value<kMultiply>(d, load_part(from + i, count - i)), to + i, count - i);
 }
 
-template <bool kRound, typename T>
+template <Multiply kMultiply, typename T>
 void pack_rows(const T* source, std::int64_t stride, std::int64_t rows, std::int64_t k, T* packed) {
   for (std::int64_t i = 0; i < rows; ++i) {
-    pack_row<kRound>(source + i * stride, k, packed + i * kRowWords<T>);
+    pack_row<kMultiply>(source + i * stride, k, packed + i * kRowWords<T>);
   }
 }
 
 // In whole vectors: what is written past the panel's width belongs to the next k and follows.
-template <bool kRound, typename T>
+template <Multiply kMultiply, typename T>
 void pack_panels(const T* HWY_RESTRICT source, std::int64_t stride, std::int64_t count, std::int64_t k,
                  PanelShape shape, T* HWY_RESTRICT packed) {
   const Tag<T> d;
@@ -109,12 +134,12 @@ void pack_panels(const T* HWY_RESTRICT source, std::int64_t stride, std::int64_t
       std::int64_t i = 0;
       for (; i + kLanes<T> <= there; i += kLanes<T>) {
         hwy::Prefetch(from + ahead + j + i);
-        hn::StoreU(packed_value<kRound>(d, hn::LoadU(d, from + j + i)), d, to + i);
+        hn::StoreU(packed_value<kMultiply>(d, hn::LoadU(d, from + j + i)), d, to + i);
       }
       for (; i < width; i += kLanes<T>) {
         hwy::Prefetch(from + ahead + j);
         const std::int64_t part = std::clamp<std::int64_t>(there - i, 0, kLanes<T>);
-        hn::StoreU(packed_value<kRound>(d, load_part(from + j + i, part)), d, to + i);
+        hn::StoreU(packed_value<kMultiply>(d, load_part(from + j + i, part)), d, to + i);
       }
     }
   }
@@ -122,15 +147,15 @@ void pack_panels(const T* HWY_RESTRICT source, std::int64_t stride, std::int64_t
 
 #if HWY_TARGET != HWY_SCALAR
 // Four rows of four numbers to four columns.
-template <bool kRound>
+template <Multiply kMultiply>
 HWY_INLINE void transpose_4x4(const float* HWY_RESTRICT source, std::int64_t stride, float* HWY_RESTRICT to,
                               std::int64_t to_stride) {
   const hn::FixedTag<float, 4> d;
   const hn::FixedTag<double, 2> d2;
-  const auto row0 = packed_value<kRound>(d, hn::LoadU(d, source));
-  const auto row1 = packed_value<kRound>(d, hn::LoadU(d, source + stride));
-  const auto row2 = packed_value<kRound>(d, hn::LoadU(d, source + 2 * stride));
-  const auto row3 = packed_value<kRound>(d, hn::LoadU(d, source + 3 * stride));
+  const auto row0 = packed_value<kMultiply>(d, hn::LoadU(d, source));
+  const auto row1 = packed_value<kMultiply>(d, hn::LoadU(d, source + stride));
+  const auto row2 = packed_value<kMultiply>(d, hn::LoadU(d, source + 2 * stride));
+  const auto row3 = packed_value<kMultiply>(d, hn::LoadU(d, source + 3 * stride));
   const auto low01 = hn::BitCast(d2, hn::InterleaveLower(d, row0, row1));
   const auto low23 = hn::BitCast(d2, hn::InterleaveLower(d, row2, row3));
   const auto high01 = hn::BitCast(d2, hn::InterleaveUpper(d, row0, row1));
@@ -142,42 +167,43 @@ HWY_INLINE void transpose_4x4(const float* HWY_RESTRICT source, std::int64_t str
 }
 
 // Columns [0, result) of the panel, by fours.
-template <bool kRound>
+template <Multiply kMultiply>
 std::int64_t pack_fours_transposed(const float* source, std::int64_t stride, std::int64_t count,
                                    std::int64_t k, std::int64_t width, float* packed) {
   std::int64_t j = 0;
   for (; j + 4 <= count; j += 4) {
     std::int64_t p = 0;
     for (; p + 4 <= k; p += 4) {
-      transpose_4x4<kRound>(source + j * stride + p, stride, packed + p * width + j, width);
+      transpose_4x4<kMultiply>(source + j * stride + p, stride, packed + p * width + j, width);
     }
     for (; p < k; ++p) {
       for (std::int64_t i = j; i < j + 4; ++i)
-        pack_row<kRound>(source + i * stride + p, 1, packed + p * width + i);
+        pack_row<kMultiply>(source + i * stride + p, 1, packed + p * width + i);
     }
   }
   return j;
 }
 #else
-template <bool kRound>
+template <Multiply kMultiply>
 std::int64_t pack_fours_transposed(const float*, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
                                    float*) {
   return 0;
 }
 #endif
 
-template <bool kRound>
+template <Multiply kMultiply>
 std::int64_t pack_fours_transposed(const double*, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
                                    double*) {
   return 0;
 }
 
-template <bool kRound, typename T>
+template <Multiply kMultiply, typename T>
 void pack_transposed(const T* source, std::int64_t stride, std::int64_t count, std::int64_t k,
                      std::int64_t width, T* packed) {
-  std::int64_t j = pack_fours_transposed<kRound>(source, stride, count, k, width, packed);
+  std::int64_t j = pack_fours_transposed<kMultiply>(source, stride, count, k, width, packed);
   for (; j < count; ++j) {
-    for (std::int64_t p = 0; p < k; ++p) pack_row<kRound>(source + j * stride + p, 1, packed + p * width + j);
+    for (std::int64_t p = 0; p < k; ++p)
+      pack_row<kMultiply>(source + j * stride + p, 1, packed + p * width + j);
   }
   for (std::int64_t p = 0; p < k && count < width; ++p) {
     std::fill(packed + p * width + count, packed + (p + 1) * width, T{0});
@@ -284,15 +310,15 @@ void list_tiles(typename GemmKernels<T>::Tile* tiles, std::integer_sequence<int,
   ((tiles[kCounts] = &multiply_tile<T, kColumnsContiguous, kVectors, kCounts + 1>), ...);
 }
 
-template <typename T, bool kRound>
+template <typename T, Multiply kMultiply>
 GemmKernels<T> make_kernels() {
   GemmKernels<T> kernels{};
   kernels.rows = kRows;
   kernels.lanes = static_cast<int>(kLanes<T>);
   kernels.k_per_word = 1;
-  kernels.pack_rows = &pack_rows<kRound, T>;
-  kernels.pack_panels = &pack_panels<kRound, T>;
-  kernels.pack_transposed = &pack_transposed<kRound, T>;
+  kernels.pack_rows = &pack_rows<kMultiply, T>;
+  kernels.pack_panels = &pack_panels<kMultiply, T>;
+  kernels.pack_transposed = &pack_transposed<kMultiply, T>;
   kernels.finish = &finish<T>;
   kernels.sum_columns = &sum_columns<T>;
   constexpr std::make_integer_sequence<int, kRows> kCounts;
@@ -304,17 +330,22 @@ GemmKernels<T> make_kernels() {
 }
 
 const GemmKernels<float>& float_kernels() {
-  static const GemmKernels<float> kernels = make_kernels<float, false>();
+  static const GemmKernels<float> kernels = make_kernels<float, Multiply::full>();
   return kernels;
 }
 
-const GemmKernels<float>& rounded_kernels() {
-  static const GemmKernels<float> kernels = make_kernels<float, true>();
+const GemmKernels<float>& bf16_kernels() {
+  static const GemmKernels<float> kernels = make_kernels<float, Multiply::bf16>();
+  return kernels;
+}
+
+const GemmKernels<float>& fp16_kernels() {
+  static const GemmKernels<float> kernels = make_kernels<float, Multiply::fp16>();
   return kernels;
 }
 
 const GemmKernels<double>& double_kernels() {
-  static const GemmKernels<double> kernels = make_kernels<double, false>();
+  static const GemmKernels<double> kernels = make_kernels<double, Multiply::full>();
   return kernels;
 }
 
@@ -328,11 +359,12 @@ namespace spatialmamba::kernels {
 template <>
 const GemmKernels<float>& gemm_kernels(Isa isa, Multiply multiply) {
   if (multiply == Multiply::full) return SPATIALMAMBA_CHOOSE(isa, float_kernels)();
+  if (multiply == Multiply::fp16) return SPATIALMAMBA_CHOOSE(isa, fp16_kernels)();
   if (isa >= Isa::avx512bf16) {
     const GemmKernels<float>* kernels = gemm_kernels_avx512bf16(SPATIALMAMBA_CHOOSE(isa, float_kernels)());
     if (kernels != nullptr) return *kernels;
   }
-  return SPATIALMAMBA_CHOOSE(isa, rounded_kernels)();
+  return SPATIALMAMBA_CHOOSE(isa, bf16_kernels)();
 }
 
 const GemmKernels<float>& packed_gemm_kernels(Isa isa, Multiply multiply) {

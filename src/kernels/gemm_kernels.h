@@ -102,7 +102,7 @@ struct GemmKernels {
   void (*leave)() = nullptr;
 };
 
-/// Products in full; for the multiplication of bf16, float alone.
+/// Doubles are multiplied in full.
 template <typename T>
 const GemmKernels<T>& gemm_kernels(Isa isa, Multiply multiply);
 

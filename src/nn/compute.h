@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
@@ -12,7 +13,14 @@ namespace spatialmamba::nn {
 enum class Precision {
   full,  ///< in the type of the parameters: float32 or float64
   bf16,  ///< factors rounded to bfloat16, sums, storage and master weights in float32
+  fp16,  ///< factors rounded to half precision, the rest as above; gradients want their loss scaled
 };
+
+/// By the type that factors are rounded to: "bf16", "fp16"; full for any other.
+inline Precision precision_of(std::string_view type) {
+  if (type == "bf16") return Precision::bf16;
+  return type == "fp16" ? Precision::fp16 : Precision::full;
+}
 
 /// What the kernels of one model run with. Shared by its modules and by the autograd nodes they leave behind.
 struct Compute {

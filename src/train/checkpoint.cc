@@ -28,6 +28,7 @@ nlohmann::ordered_json progress_json(const Progress& progress) {
           {"epoch_skipped", progress.epoch_skipped},
           {"skipped", progress.skipped.total},
           {"skipped_in_a_row", progress.skipped.in_a_row},
+          {"overflowed", progress.skipped.overflowed},
           {"best_top1", progress.best_top1},
           {"best_ema_top1", progress.best_ema_top1},
           {"history", history}};
@@ -49,14 +50,11 @@ Progress parse_progress(const nlohmann::json& json) {
   progress.epoch_skipped = json.value("epoch_skipped", std::int64_t{0});
   progress.skipped.total = json.value("skipped", std::int64_t{0});
   progress.skipped.in_a_row = json.value("skipped_in_a_row", std::int64_t{0});
+  progress.skipped.overflowed = json.value("overflowed", std::int64_t{0});
   json.at("best_top1").get_to(progress.best_top1);
   json.at("best_ema_top1").get_to(progress.best_ema_top1);
   for (const nlohmann::json& record : json.at("history")) progress.history.push_back(epoch_record(record));
   return progress;
-}
-
-RunState state_of(const Learner& learner) {
-  return {learner.updater().value(), learner.updater().average(), &learner.optimizer()};
 }
 
 }  // namespace
@@ -66,7 +64,7 @@ void save_checkpoint(const std::filesystem::path& path, const Learner& learner, 
   Description metadata = description;
   metadata[kProgress] = progress_json(run.progress).dump();
   note_identity(metadata, run.identity);
-  save_run_state(path, state_of(learner), metadata);
+  save_run_state(path, learner.updater(), metadata);
 }
 
 SavedRun read_saved_run(const std::filesystem::path& path) {
@@ -82,7 +80,7 @@ SavedRun read_saved_run(const std::filesystem::path& path) {
 
 void load_checkpoint(const std::filesystem::path& path, Learner& learner) {
   const std::int64_t updates = read_saved_run(path).progress.updates;
-  load_run_state(path, state_of(learner));
+  load_run_state(path, learner.updater());
   learner.optimizer().set_updates(updates);
 }
 

@@ -39,9 +39,9 @@ struct SavedRun {
 /// What a weights file says about itself: task, variant, classes, size, mean, std, crop.
 using Description = std::map<std::string, std::string>;
 
-/// Writes model, EMA, optimizer moments and position into one .safetensors file, atomically. Tensors are
-/// called `model/NAME`, `model_ema/NAME`, `exp_avg/NAME`, `exp_avg_sq/NAME`; everything else is metadata,
-/// among it the tensors' checksums.
+/// Writes model, EMA, optimizer moments, loss scale and position into one .safetensors file, atomically.
+/// Tensors are called `model/NAME`, `model_ema/NAME`, `exp_avg/NAME`, `exp_avg_sq/NAME`; everything else is
+/// metadata, among it the tensors' checksums.
 void save_checkpoint(const std::filesystem::path& path, const Learner& learner, const SavedRun& run,
                      const Description& description);
 

@@ -123,11 +123,12 @@ void IterationLog::add_iteration(std::int64_t number, const Update& update, cons
                                  const Throughput& throughput) {
   nlohmann::ordered_json line = {{"kind", "update"}, {"update", number}};
   line.update(to_json(losses));
-  const NamedValues conduct = {{"learning_rate", update.learning_rate},
-                               {"gradient_norm", update.gradient_norm},
-                               {"images_per_second", throughput.images_per_second},
-                               {"data_wait", throughput.data_wait},
-                               {"peak_memory_mib", throughput.peak_memory}};
+  NamedValues conduct = {{"learning_rate", update.learning_rate},
+                         {"gradient_norm", update.gradient_norm},
+                         {"images_per_second", throughput.images_per_second},
+                         {"data_wait", throughput.data_wait},
+                         {"peak_memory_mib", throughput.peak_memory}};
+  if (update.loss_scale) conduct.emplace_back("loss_scale", *update.loss_scale);
   line.update(to_json(conduct));
   lines_.write(line);
   std::vector<Scalar> scalars = scalars_of("train", losses);

@@ -26,6 +26,7 @@ ordered_json position_json(const IterationPosition& position) {
           {"train_seconds", position.train_seconds},
           {"skipped", position.skipped.total},
           {"skipped_in_a_row", position.skipped.in_a_row},
+          {"overflowed", position.skipped.overflowed},
           {"best", position.best},
           {"best_average", position.best_average},
           {"history", history}};
@@ -45,6 +46,8 @@ IterationPosition parse_position(const ordered_json& json) {
   json.at("train_seconds").get_to(position.train_seconds);
   json.at("skipped").get_to(position.skipped.total);
   json.at("skipped_in_a_row").get_to(position.skipped.in_a_row);
+  // Checkpoints of earlier versions do not have it.
+  position.skipped.overflowed = json.value("overflowed", std::int64_t{0});
   json.at("best").get_to(position.best);
   json.at("best_average").get_to(position.best_average);
   for (const ordered_json& record : json.at("history")) position.history.push_back(iteration_record(record));

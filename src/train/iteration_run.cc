@@ -59,9 +59,6 @@ class IterationRun {
 
  private:
   bool has_average() const { return !task_.updater->average().empty(); }
-  RunState state() const {
-    return {task_.updater->value(), task_.updater->average(), &task_.updater->optimizer()};
-  }
   bool stop_requested() const {
     const bool late = options_.max_minutes > 0.0 && since_start_.seconds() > 60.0 * options_.max_minutes;
     return late || options_.stop();
@@ -123,7 +120,7 @@ void IterationRun::resume() {
   const Weights file = read_safetensors(path);
   IterationPosition position = saved_position(file, path);
   require_same_run(path, saved_identity(file, path), identity_);
-  load_run_state(path, state());
+  load_run_state(path, *task_.updater);
   task_.updater->optimizer().set_updates(position.updates);
   position_ = std::move(position);
   options_.say(
@@ -136,7 +133,7 @@ void IterationRun::save(const std::filesystem::path& path) {
   std::map<std::string, std::string> metadata = task_.description;
   note_identity(metadata, identity_);
   note_position(metadata, position_);
-  save_run_state(path, state(), metadata);
+  save_run_state(path, *task_.updater, metadata);
 }
 
 /// True when the best score, plain or averaged, is older than the recipe's patience.
@@ -183,7 +180,7 @@ bool IterationRun::train_iteration() {
   position_.wait_seconds += step.wait_seconds;
   if (!update.problem.empty()) {
     if (log_) log_->add_skipped(number, update.problem);
-    count_skipped(position_.skipped, number, update.problem, plan_.bad_steps, options_.say, task_.bad_layer);
+    count_skipped(position_.skipped, number, update, plan_.bad_steps, options_.say, task_.bad_layer);
   }
   position_.iteration = number;
   ++position_.stretch;
@@ -295,6 +292,7 @@ ordered_json IterationRun::summarise() {
   summary["iterations"] = position_.iteration;
   summary["updates"] = position_.updates;
   summary["skipped_updates"] = position_.skipped.total;
+  if (task_.updater->loss_scale()) summary["overflowed_updates"] = position_.skipped.overflowed;
   summary["broken_files"] = skipped_.count();
   summary["peak_memory_mib"] = peak_memory();
   summary["train_images"] = identity_.train_images;

@@ -27,14 +27,16 @@ void Journal::add_skipped(std::int64_t number, const std::string& problem) {
 
 void Journal::add_update(std::int64_t number, const Update& update, double loss,
                          const Throughput& throughput) {
-  lines_.write({{"kind", "update"},
-                {"update", number},
-                {"loss", loss},
-                {"learning_rate", update.learning_rate},
-                {"gradient_norm", update.gradient_norm},
-                {"images_per_second", throughput.images_per_second},
-                {"data_wait", throughput.data_wait},
-                {"peak_memory_mib", throughput.peak_memory}});
+  nlohmann::ordered_json line = {{"kind", "update"},
+                                 {"update", number},
+                                 {"loss", loss},
+                                 {"learning_rate", update.learning_rate},
+                                 {"gradient_norm", update.gradient_norm},
+                                 {"images_per_second", throughput.images_per_second},
+                                 {"data_wait", throughput.data_wait},
+                                 {"peak_memory_mib", throughput.peak_memory}};
+  if (update.loss_scale) line["loss_scale"] = *update.loss_scale;
+  lines_.write(line);
   std::vector<Scalar> scalars;
   add(scalars, "train/loss", loss);
   add(scalars, "train/learning_rate", update.learning_rate);
@@ -42,6 +44,7 @@ void Journal::add_update(std::int64_t number, const Update& update, double loss,
   add(scalars, "train/images_per_second", throughput.images_per_second);
   add(scalars, "train/data_wait", throughput.data_wait);
   add(scalars, "train/peak_memory_mib", throughput.peak_memory);
+  add(scalars, "train/loss_scale", update.loss_scale);
   tensorboard_.write(number, scalars);
 }
 

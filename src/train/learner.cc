@@ -68,6 +68,7 @@ Updater make_updater(const nn::SpatialMamba& model, const nn::SpatialMamba& aver
           {.clip_norm = options.clip_norm,
            .ema_decay = options.ema_decay,
            .loss_limit = options.loss_limit,
+           .loss_scale = options.loss_scale,
            .accumulation = options.accumulation,
            .replicas = options.replicas,
            .group = group}};

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,7 +28,8 @@ struct LearnerOptions {
   double mesa = 0.0;  ///< weight of the MESA loss; needs the EMA
   /// A loss above this counts as exploded, as one that is not finite does.
   double loss_limit = std::numeric_limits<double>::infinity();
-  double layer_decay = 1.0;  ///< see layer_rate_scale()
+  std::optional<LossScaleOptions> loss_scale = {};  ///< see UpdaterOptions
+  double layer_decay = 1.0;                         ///< see layer_rate_scale()
   /// Of each class in the cross-entropy against the targets, not against the teacher; empty: all the same. A
   /// micro-batch's loss is the mean by these weights.
   std::vector<double> class_weights = {};
@@ -75,6 +77,7 @@ class Learner {
   /// Null without EMA.
   nn::SpatialMamba& ema_model() { return ema_model_; }
   const nn::SpatialMamba& ema_model() const { return ema_model_; }
+  Updater& updater() { return updater_; }
   const Updater& updater() const { return updater_; }
   AdamW& optimizer() { return updater_.optimizer(); }
   const AdamW& optimizer() const { return updater_.optimizer(); }

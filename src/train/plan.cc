@@ -64,6 +64,7 @@ LearnerOptions make_learner_options(const Recipe& recipe, const Cut& cut, double
           .ema_decay = recipe.train.ema_decay,
           .mesa = mesa,
           .loss_limit = recipe.train.loss_limit,
+          .loss_scale = loss_scale_options(recipe),
           .layer_decay = recipe.optimizer.layer_decay,
           .fusion = fusion_from_name(recipe.model.fusion),
           .frozen_stages = recipe.train.frozen_stages};

@@ -100,6 +100,8 @@ struct Recipe {
     bool sync_batch_norm = false;
     std::uint64_t seed = 0;
     std::string precision = "fp32";
+    double loss_scale = 65536.0;
+    std::int64_t loss_scale_interval = 2000;
     double clip_norm = 5.0;
     bool ema = true;
     double ema_decay = 0.9999;

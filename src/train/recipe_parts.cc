@@ -27,7 +27,7 @@ Architecture backbone_of(const Recipe& recipe) {
 
 nn::ModelOptions model_options(const Recipe& recipe) {
   nn::ModelOptions options;
-  options.precision = recipe.train.precision == "bf16" ? nn::Precision::bf16 : nn::Precision::full;
+  options.precision = nn::precision_of(recipe.train.precision);
   options.scan = scan_order_from_name(recipe.model.scan);
   options.checkpoint_blocks = recipe.model.checkpoint_blocks;
   return options;
@@ -57,11 +57,17 @@ AdamWOptions adamw_options(const Recipe& recipe) {
           .weight_decay = recipe.optimizer.weight_decay};
 }
 
+std::optional<LossScaleOptions> loss_scale_options(const Recipe& recipe) {
+  if (recipe.train.precision != "fp16") return std::nullopt;
+  return LossScaleOptions{.initial = recipe.train.loss_scale, .interval = recipe.train.loss_scale_interval};
+}
+
 UpdaterOptions updater_options(const Recipe& recipe, std::int64_t replicas,
                                const std::shared_ptr<distributed::Group>& group) {
   return {.clip_norm = recipe.train.clip_norm,
           .ema_decay = recipe.train.ema_decay,
           .loss_limit = recipe.train.loss_limit,
+          .loss_scale = loss_scale_options(recipe),
           .accumulation = recipe.train.accumulation,
           .replicas = replicas,
           .group = group};

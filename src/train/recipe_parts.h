@@ -21,6 +21,8 @@ torch::ScalarType element_type(const Recipe& recipe);
 /// Mean and deviation, sides and channels.
 image::InputFormat input_format(const Recipe::Data& data);
 AdamWOptions adamw_options(const Recipe& recipe);
+/// Nothing where the recipe trains without scaling its loss.
+std::optional<LossScaleOptions> loss_scale_options(const Recipe& recipe);
 UpdaterOptions updater_options(const Recipe& recipe, std::int64_t replicas,
                                const std::shared_ptr<distributed::Group>& group);
 

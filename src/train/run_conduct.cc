@@ -66,20 +66,24 @@ void SkippedFiles::report(const std::vector<std::string>& skipped,
   }
 }
 
-void count_skipped(SkippedUpdates& skipped, std::int64_t number, const std::string& problem,
-                   std::int64_t limit, const std::function<void(const std::string&)>& say,
+void count_skipped(SkippedUpdates& skipped, std::int64_t number, const Update& update, std::int64_t limit,
+                   const std::function<void(const std::string&)>& say,
                    const std::function<std::string()>& bad_layer) {
-  ++skipped.total;
-  ++skipped.in_a_row;
-  if (skipped.in_a_row < limit) {
-    say(fmt::format("update {} skipped: {}", number, problem));
+  if (update.overflowed) {
+    ++skipped.overflowed;
+  } else {
+    ++skipped.total;
+    ++skipped.in_a_row;
+  }
+  if (update.overflowed || skipped.in_a_row < limit) {
+    say(fmt::format("update {} skipped: {}", number, update.problem));
     return;
   }
   const std::string layer = bad_layer();
   fail(
       "update {}: skipped {} times in a row, at last because {}; {}; a smaller learning rate or a longer "
       "warm-up may help",
-      number, skipped.in_a_row, problem,
+      number, skipped.in_a_row, update.problem,
       layer.empty() ? "all layers are finite" : "the first layer that is not finite is " + layer);
 }
 

@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "train/run_folder.h"
 #include "train/trainer.h"
+#include "train/updater.h"
 
 namespace spatialmamba::train {
 
@@ -83,12 +84,13 @@ class SkippedFiles {
 struct SkippedUpdates {
   std::int64_t total = 0;
   std::int64_t in_a_row = 0;
+  std::int64_t overflowed = 0;  ///< for the loss scale; in neither of the above
 };
 
-/// Counts update `number` as skipped for `problem` and says so; throws Error when it is the `limit`th in a
-/// row. `bad_layer` then finds the first layer whose output is not finite (empty: all are).
-void count_skipped(SkippedUpdates& skipped, std::int64_t number, const std::string& problem,
-                   std::int64_t limit, const std::function<void(const std::string&)>& say,
+/// Counts update `number` as skipped and says so; throws Error when it is the `limit`th in a row, but for
+/// those that overflowed. `bad_layer` then finds the first layer whose output is not finite (empty: all are).
+void count_skipped(SkippedUpdates& skipped, std::int64_t number, const Update& update, std::int64_t limit,
+                   const std::function<void(const std::string&)>& say,
                    const std::function<std::string()>& bad_layer);
 
 }  // namespace spatialmamba::train

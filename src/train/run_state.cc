@@ -18,6 +18,7 @@ constexpr const char* kVariance = "exp_avg_sq/";
 // Metadata that say what a run was started with.
 constexpr const char* kRecipe = "recipe";
 constexpr const char* kData = "training_data";
+constexpr const char* kLossScale = "loss_scale";
 
 void add_section(TensorMap& tensors, const char* section, const NamedTensors& state) {
   for (const auto& [name, tensor] : state) tensors.add(section + name, nn::from_torch(tensor));
@@ -63,15 +64,32 @@ torch::Tensor moment(const Weights& file, const std::string& path, const char* s
   return tensor;
 }
 
+nlohmann::json to_json(const LossScale::State& scale) {
+  return {{"value", scale.value}, {"good_updates", scale.good_updates}};
+}
+
+LossScale::State saved_loss_scale(const Weights& file, const std::filesystem::path& path) {
+  LossScale::State scale;
+  try {
+    const auto json = nlohmann::json::parse(run_metadata(file, path, kLossScale));
+    json.at("value").get_to(scale.value);
+    json.at("good_updates").get_to(scale.good_updates);
+  } catch (const nlohmann::json::exception& error) {
+    fail_unreadable_record(path, error);
+  }
+  return scale;
+}
+
 }  // namespace
 
-void save_run_state(const std::filesystem::path& path, const RunState& state,
+void save_run_state(const std::filesystem::path& path, const Updater& updater,
                     const std::map<std::string, std::string>& metadata) {
   Weights file;
   file.metadata = metadata;
-  add_section(file.tensors, kModel, state.model);
-  add_section(file.tensors, kEma, state.average);
-  for (const AdamW::Slot& slot : state.optimizer->slots()) {
+  if (updater.loss_scale()) file.metadata[kLossScale] = to_json(updater.loss_scale()->state()).dump();
+  add_section(file.tensors, kModel, updater.value());
+  add_section(file.tensors, kEma, updater.average());
+  for (const AdamW::Slot& slot : updater.optimizer().slots()) {
     file.tensors.add(kMean + slot.name, nn::from_torch(slot.mean));
     file.tensors.add(kVariance + slot.name, nn::from_torch(slot.variance));
   }
@@ -79,23 +97,25 @@ void save_run_state(const std::filesystem::path& path, const RunState& state,
   write_safetensors(path, file);
 }
 
-void load_run_state(const std::filesystem::path& path, const RunState& state) {
+void load_run_state(const std::filesystem::path& path, Updater& updater) {
   const Weights file = read_safetensors(path);
   const std::string source = path.string();
   verify_checksums(file, source);
-  const TensorMap model = section_of(file, source, kModel, state.model);
+  const TensorMap model = section_of(file, source, kModel, updater.value());
   TensorMap average;
-  if (!state.average.empty()) average = section_of(file, source, kEma, state.average);
+  if (!updater.average().empty()) average = section_of(file, source, kEma, updater.average());
+  const std::vector<AdamW::Slot>& slots = updater.optimizer().slots();
   std::vector<std::pair<torch::Tensor, torch::Tensor>> moments;
-  for (const AdamW::Slot& slot : state.optimizer->slots()) {
+  for (const AdamW::Slot& slot : slots) {
     moments.emplace_back(moment(file, source, kMean, slot), moment(file, source, kVariance, slot));
   }
+  if (updater.loss_scale()) updater.loss_scale()->restore(saved_loss_scale(file, path));
   const torch::NoGradGuard no_grad;
-  copy_section(model, state.model);
-  copy_section(average, state.average);
+  copy_section(model, updater.value());
+  copy_section(average, updater.average());
   for (std::size_t i = 0; i < moments.size(); ++i) {
-    state.optimizer->slots()[i].mean.copy_(moments[i].first);
-    state.optimizer->slots()[i].variance.copy_(moments[i].second);
+    slots[i].mean.copy_(moments[i].first);
+    slots[i].variance.copy_(moments[i].second);
   }
 }
 

@@ -6,28 +6,22 @@
 #include <string>
 
 #include "spatialmamba/weights.h"
-#include "train/adamw.h"
 #include "train/parameter_groups.h"
 #include "train/run_conduct.h"
+#include "train/updater.h"
 
 namespace spatialmamba::train {
 
-/// The tensors of a run under way, whatever the task: those of the model, of its moving average (may be
-/// none), and the optimizer's moments.
-struct RunState {
-  NamedTensors model;
-  NamedTensors average;
-  const AdamW* optimizer = nullptr;
-};
-
-/// Writes them into one .safetensors file, atomically. Tensors are called `model/NAME`, `model_ema/NAME`,
-/// `exp_avg/NAME`, `exp_avg_sq/NAME`; everything else is metadata, among it the tensors' checksums.
-void save_run_state(const std::filesystem::path& path, const RunState& state,
+/// Writes what a run under way is made of, whatever the task, into one .safetensors file, atomically: the
+/// tensors of the model, of its moving average (may be none), and the optimizer's moments. They are called
+/// `model/NAME`, `model_ema/NAME`, `exp_avg/NAME`, `exp_avg_sq/NAME`; everything else is metadata, among it
+/// the loss scale and the tensors' checksums.
+void save_run_state(const std::filesystem::path& path, const Updater& updater,
                     const std::map<std::string, std::string>& metadata);
 
-/// Copies what such a file holds into the tensors of `state`. Throws Error naming file and tensor, before
-/// anything is changed, also where a checksum does not match.
-void load_run_state(const std::filesystem::path& path, const RunState& state);
+/// Gives `updater` what such a file holds. Throws Error naming file and tensor, before anything is changed,
+/// also where a checksum does not match.
+void load_run_state(const std::filesystem::path& path, Updater& updater);
 
 /// An entry of such a file's metadata; throws Error when there is none.
 const std::string& run_metadata(const Weights& file, const std::filesystem::path& path, const char* key);

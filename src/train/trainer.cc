@@ -258,8 +258,8 @@ bool Run::next_batch(data::Loader& loader, data::Batch& batch) {
 void Run::skip_update(const Update& update) {
   ++progress_.epoch_skipped;
   if (journal_) journal_->add_skipped(progress_.updates + 1, update.problem);
-  count_skipped(progress_.skipped, progress_.updates + 1, update.problem, recipe_.train.bad_steps,
-                options_.say, [this] { return learner_.first_non_finite_layer(); });
+  count_skipped(progress_.skipped, progress_.updates + 1, update, recipe_.train.bad_steps, options_.say,
+                [this] { return learner_.first_non_finite_layer(); });
 }
 
 /// Ends with what all processes together have seen, and want: they stop after the same update.
@@ -457,6 +457,7 @@ nlohmann::ordered_json Run::summarise() {
   summary["epochs"] = progress_.epoch;
   summary["updates"] = progress_.updates;
   summary["skipped_updates"] = progress_.skipped.total;
+  if (learner_.updater().loss_scale()) summary["overflowed_updates"] = progress_.skipped.overflowed;
   summary["broken_files"] = skipped_.count();
   summary["peak_memory_mib"] = peak_memory();
   summary["variant"] = plan_.architecture.variant;

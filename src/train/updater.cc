@@ -59,6 +59,7 @@ Updater::Updater(AdamW optimizer, NamedTensors value, NamedTensors average, cons
       value_(std::move(value)),
       average_(std::move(average)),
       statistics_(buffers_of(value_)) {
+  if (options.loss_scale) loss_scale_.emplace(*options.loss_scale);
   if (!options_.group) return;
   start_alike(value_, *options_.group);
   start_alike(average_, *options_.group);
@@ -98,11 +99,12 @@ bool Updater::accept(double loss) {
 }
 
 void Updater::differentiate(const torch::Tensor& loss) {
+  torch::Tensor scaled = loss_scale_ ? loss * loss_scale_->value() : loss;
   if (!options_.group) {
-    if (!loss_problem_.any()) loss.backward();
+    if (!loss_problem_.any()) scaled.backward();
     return;
   }
-  const torch::Tensor scaled = loss * static_cast<double>(options_.group->size());  // the reducer averages
+  scaled = scaled * static_cast<double>(options_.group->size());  // the reducer averages
   options_.group->guard([&] {
     if (passes_ == passes_per_update()) reducer_->average_next(scaled);
     scaled.backward();
@@ -149,23 +151,38 @@ void Updater::drop() {
   problem_.clear();
 }
 
+/// As long as the loss scale can go down, gradients that are not finite are its fault. They are the same in
+/// all processes, and so is the scale.
+void Updater::refuse_gradients(Update& update) {
+  update.problem = fmt::format("the gradient of {} is not finite", optimizer_.first_non_finite_gradient());
+  if (!loss_scale_) return;
+  update.overflowed = loss_scale_->back_off();
+  if (update.overflowed) {
+    update.problem += fmt::format("; the loss scale goes down to {}", loss_scale_->value());
+  } else {
+    update.problem += fmt::format(" with the least loss scale, {}: training diverges", loss_scale_->value());
+  }
+}
+
 Update Updater::apply(double learning_rate, std::span<double> totals) {
   share(totals);
-  Update result{.learning_rate = learning_rate};
-  if (problem_.empty()) result.gradient_norm = optimizer_.gradient_norm();
-  if (!std::isfinite(result.gradient_norm)) {
-    problem_ = fmt::format("the gradient of {} is not finite", optimizer_.first_non_finite_gradient());
+  Update result{.learning_rate = learning_rate, .problem = problem_};
+  if (loss_scale_) result.loss_scale = loss_scale_->value();
+  const double scale = result.loss_scale.value_or(1.0);
+  if (result.problem.empty()) {
+    result.gradient_norm = optimizer_.gradient_norm() / scale;
+    if (!std::isfinite(result.gradient_norm)) refuse_gradients(result);
   }
-  if (!problem_.empty()) {
-    result.problem = problem_;
+  if (!result.problem.empty()) {
     restore_buffers();
     drop();
     return result;
   }
-  const double scale =
+  const double clip =
       options_.clip_norm > 0.0 ? options_.clip_norm / (result.gradient_norm + kClipEpsilon) : 1.0;
-  result.clipped = scale < 1.0;
-  optimizer_.step(learning_rate, result.clipped ? scale : 1.0);
+  result.clipped = clip < 1.0;
+  optimizer_.step(learning_rate, (result.clipped ? clip : 1.0) / scale);
+  if (loss_scale_) loss_scale_->count_update();
   drop();
   if (!average_.empty()) update_ema(options_.ema_decay, average_, value_, optimizer_.options().isa);
   return result;

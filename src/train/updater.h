@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "distributed/gradient_reducer.h"
 #include "distributed/group.h"
 #include "train/adamw.h"
+#include "train/loss_scale.h"
 #include "train/parameter_groups.h"
 #include "train/running_statistics.h"
 
@@ -20,6 +22,9 @@ struct UpdaterOptions {
   double ema_decay = 0.9999;
   /// A loss above this counts as exploded, as one that is not finite does.
   double loss_limit = std::numeric_limits<double>::infinity();
+  /// Losses are multiplied by a scale before they are differentiated, gradients divided by it before anything
+  /// is done with them; for training in half precision.
+  std::optional<LossScaleOptions> loss_scale = {};
   /// An update is made of so many replicas of so many passes each. Replicas are normalised each by itself and
   /// share everything between updates; where they run, in one process or in several, changes nothing.
   std::int64_t accumulation = 1;
@@ -42,8 +47,11 @@ struct Update {
   double learning_rate = 0.0;
   double gradient_norm = 0.0;  ///< before clipping
   bool clipped = false;
+  std::optional<double> loss_scale = {};  ///< in use, where losses are scaled
   /// Why the update was skipped, naming the parameter for a gradient; empty where it was made.
   std::string problem = {};
+  /// Skipped for gradients of too large a loss scale, which has gone down for the next update.
+  bool overflowed = false;
 };
 
 /// The step from gradients to new weights, whatever the task: clip, AdamW, moving average; or nothing at all
@@ -80,15 +88,20 @@ class Updater {
   const NamedTensors& value() const { return value_; }
   const NamedTensors& average() const { return average_; }
   const UpdaterOptions& options() const { return options_; }
+  /// Nothing where losses are not scaled.
+  std::optional<LossScale>& loss_scale() { return loss_scale_; }
+  const std::optional<LossScale>& loss_scale() const { return loss_scale_; }
 
  private:
   void share(std::span<double> totals);
   void exchange(std::span<double> totals);
+  void refuse_gradients(Update& update);
 
   UpdaterOptions options_;
   AdamW optimizer_;
   NamedTensors value_;
   NamedTensors average_;
+  std::optional<LossScale> loss_scale_;
   RunningStatistics statistics_;
   std::unique_ptr<distributed::GradientReducer> reducer_;  ///< of a group
   std::int64_t passes_ = 0;                                ///< made since the last update

@@ -251,7 +251,9 @@ TEST(Bench, RefusesNonsense) {
   expect_refusal({"bench", "--variant", "enormous"}, 2, {"enormous", "tiny"});
   expect_refusal({"bench", "--weights", "missing.safetensors"}, 1, {"missing.safetensors"});
   expect_refusal(command({"--input", "missing.safetensors"}), 1, {"missing.safetensors"});
-  expect_refusal(command({"--precision", "fp64"}), 2, {"fp64"});
+  for (const char* precision : {"fp16", "fp64"}) {
+    expect_refusal(command({"--precision", precision}), 2, {precision});
+  }
   expect_refusal(command({"--answer", "out.safetensors"}), 2, {"--answer", "--end-to-end"});
   expect_refusal(command({"--batches", "0"}), 2, {"batches"});
   expect_refusal(command({"--thread-counts", "1,none"}), 2, {"thread-counts"});

@@ -19,6 +19,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 template <typename T>
 constexpr double kProductTolerance = std::is_same_v<T, float> ? 5e-6 : 1e-13;
 
+constexpr Multiply kMultiplications[] = {Multiply::full, Multiply::bf16, Multiply::fp16};
+
 struct Shape {
   std::int64_t m;
   std::int64_t n;
@@ -68,12 +70,23 @@ double rounded_to_bf16(double value) {
   return static_cast<double>(std::bit_cast<float>(bits));
 }
 
+double rounded_to_fp16(double value) {
+  const double magnitude = std::abs(value);
+  if (!std::isfinite(value) || value == 0.0) return value;
+  const double step = std::ldexp(1.0, std::max(std::ilogb(magnitude), -14) - 10);
+  const double rounded = std::nearbyint(magnitude / step) * step;
+  return std::copysign(rounded < 65536.0 ? rounded : kInfinity, value);
+}
+
+double rounded_to(Multiply multiply, double value) {
+  if (multiply == Multiply::bf16) return rounded_to_bf16(value);
+  return multiply == Multiply::fp16 ? rounded_to_fp16(value) : value;
+}
+
 template <typename T>
 std::vector<double> plain_product(const Stored<T>& a, const Stored<T>& b,
                                   Multiply multiply = Multiply::full) {
-  const auto factor = [multiply](double value) {
-    return multiply == Multiply::bf16 ? rounded_to_bf16(value) : value;
-  };
+  const auto factor = [multiply](double value) { return rounded_to(multiply, value); };
   std::vector<double> c;
   for (std::int64_t i = 0; i < a.rows; ++i) {
     for (std::int64_t j = 0; j < b.columns; ++j) {
@@ -246,7 +259,7 @@ TYPED_TEST(GemmTest, SumsRows) {
           for (std::int64_t p = 0; p < k; ++p) sum += a.number(i, p);
         }
         for_every_target([&, m = m, n = n, k = k](Isa isa, const ParallelFor& parallel) {
-          for (const Multiply multiply : {Multiply::full, Multiply::bf16}) {
+          for (const Multiply multiply : kMultiplications) {
             std::vector<T> sums = before;
             Result<T> c(m, n, 3);
             GemmOutput<T> output{.data = c.data(), .stride = c.stride(), .accumulate = accumulate};
@@ -323,7 +336,7 @@ TYPED_TEST(GemmTest, LetsNanAndInfinityThrough) {
     b.at(5, 11) = T{0};  // infinity times zero
     const std::vector<double> expected = plain_product(a, b);
     for_every_target([&](Isa isa, const ParallelFor& parallel) {
-      for (const Multiply multiply : {Multiply::full, Multiply::bf16}) {
+      for (const Multiply multiply : kMultiplications) {
         for (const auto activation : {GemmActivation::relu, GemmActivation::gelu, GemmActivation::silu}) {
           Result<T> c(shape.m, shape.n, 3);
           Result<T> active(shape.m, shape.n, 4);
@@ -368,18 +381,46 @@ TYPED_TEST(GemmTest, RepeatsBitForBit) {
   }
 }
 
-TEST(GemmBf16Test, AgreesWithThePlainLoopOverRoundedFactors) {
+// A factor times one, wherever it is packed, must be the factor rounded.
+void expect_rounded(Multiply multiply, const std::vector<float>& factors, const std::vector<float>& rounded) {
+  const auto count = static_cast<std::int64_t>(factors.size());
+  GemmScratch scratch;
+  for (const bool transposed : {false, true}) {
+    for (const bool rounds_b : {false, true}) {
+      for_every_target([&](Isa isa, const ParallelFor& parallel) {
+        const float one = 1.0F;
+        const Operand<float> column{factors.data(), transposed ? count : 1, transposed};
+        const Operand<float> row{factors.data(), transposed ? 1 : count, transposed};
+        std::vector<float> c(factors.size());
+        const GemmContext context{isa, parallel, scratch, multiply};
+        if (rounds_b) {
+          gemm<float>(1, count, 1, {&one, 1}, row, {.data = c.data(), .stride = count}, context);
+        } else {
+          gemm<float>(count, 1, 1, column, {&one, 1}, {.data = c.data(), .stride = 1}, context);
+        }
+        for (std::size_t i = 0; i < c.size(); ++i) {
+          ASSERT_TRUE(c[i] == rounded[i] || (std::isnan(c[i]) && std::isnan(rounded[i])))
+              << factors[i] << " became " << c[i] << ", expected " << rounded[i];
+        }
+      });
+    }
+  }
+}
+
+class RoundedGemmTest : public testing::TestWithParam<Multiply> {};
+
+TEST_P(RoundedGemmTest, AgreesWithThePlainLoopOverRoundedFactors) {
   GemmScratch scratch;
   for (const auto& [m, n, k] : kShapes) {
     for (const int transposed : {0, 1, 2, 3}) {
       SCOPED_TRACE(fmt::format("{} x {} x {}, transposed {}", m, n, k, transposed));
       const Stored<float> a(m, k, (transposed & 1) != 0, 1);
       const Stored<float> b(k, n, (transposed & 2) != 0, 2);
-      const std::vector<double> expected = plain_product(a, b, Multiply::bf16);
+      const std::vector<double> expected = plain_product(a, b, GetParam());
       for_every_target([&, m = m, n = n, k = k](Isa isa, const ParallelFor& parallel) {
         Result<float> c(m, n, 3);
         gemm<float>(m, n, k, a.operand(), b.operand(), {.data = c.data(), .stride = c.stride()},
-                    {isa, parallel, scratch, Multiply::bf16});
+                    {isa, parallel, scratch, GetParam()});
         expect_close("C", c.numbers(), expected, kProductTolerance<float>);
         c.expect_rest_untouched();
       });
@@ -387,10 +428,10 @@ TEST(GemmBf16Test, AgreesWithThePlainLoopOverRoundedFactors) {
   }
 }
 
-// A factor times one, wherever it is packed, is the factor rounded.
-TEST(GemmBf16Test, RoundsToNearestTiesToEven) {
+TEST_P(RoundedGemmTest, RoundsToNearestTiesToEven) {
   const float infinity = std::numeric_limits<float>::infinity();
-  const std::vector<std::pair<float, float>> cases = {
+  const float most = std::numeric_limits<float>::max();
+  const std::vector<std::pair<float, float>> bf16 = {
       {0.0F, 0.0F},
       {1.0F, 1.0F},
       {-3.140625F, -3.140625F},                    // has 8 bits
@@ -402,30 +443,60 @@ TEST(GemmBf16Test, RoundsToNearestTiesToEven) {
       {0x1.ffp0F, 2.0F},                           // into the next exponent
       {0x1.0000fep-120F, 0x1p-120F},
       {0x1.fep127F, 0x1.fep127F},  // the largest of all
-      {std::numeric_limits<float>::max(), infinity},
+      {most, infinity},
       {-infinity, -infinity},
   };
-  const auto count = static_cast<std::int64_t>(cases.size());
-  GemmScratch scratch;
-  for (const bool transposed : {false, true}) {
-    for (const bool rounds_b : {false, true}) {
-      for_every_target([&](Isa isa, const ParallelFor& parallel) {
-        std::vector<float> factors;
-        for (const auto& [value, rounded] : cases) factors.push_back(value);
-        const float one = 1.0F;
-        const Operand<float> column{factors.data(), transposed ? count : 1, transposed};
-        const Operand<float> row{factors.data(), transposed ? 1 : count, transposed};
-        std::vector<float> c(cases.size());
-        const GemmContext context{isa, parallel, scratch, Multiply::bf16};
-        if (rounds_b) {
-          gemm<float>(1, count, 1, {&one, 1}, row, {.data = c.data(), .stride = count}, context);
-        } else {
-          gemm<float>(count, 1, 1, column, {&one, 1}, {.data = c.data(), .stride = 1}, context);
-        }
-        for (std::size_t i = 0; i < cases.size(); ++i) EXPECT_EQ(c[i], cases[i].second) << cases[i].first;
-      });
-    }
+  const std::vector<std::pair<float, float>> fp16 = {
+      {0.0F, 0.0F},
+      {-3.140625F, -3.140625F},                     // has 11 bits
+      {1.0F + 0x1p-11F, 1.0F},                      // half way, to the even one below
+      {1.0F + 3 * 0x1p-11F, 1.0F + 4 * 0x1p-11F},   // half way, to the even one above
+      {-(1.0F + 3 * 0x1p-11F), -(1.0F + 0x1p-9F)},  //
+      {1.0F + 0x1.008p-11F, 1.0F + 0x1p-10F},       // just above half way
+      {0x1.fffp0F, 2.0F},                           // into the next exponent
+      {65504.0F, 65504.0F},                         // the largest of all
+      {65519.99F, 65504.0F},                        // the last that is nearer to it
+      {65520.0F, infinity},
+      {-1e6F, -infinity},
+      {most, infinity},
+      {0x1p-14F, 0x1p-14F},          // the least normal one
+      {0x1.ffbp-15F, 0x1.ff8p-15F},  // below it steps are as large as above
+      {0x1.ffcp-15F, 0x1p-14F},      // half way, to the even one
+      {0x1p-24F, 0x1p-24F},          // the least of all
+      {-0x1.8p-24F, -0x1p-23F},      // half way, to the even one
+      {0x1p-25F, 0.0F},
+      {0x1.0002p-25F, 0x1p-24F},
+      {-infinity, -infinity},
+  };
+  std::vector<float> factors;
+  std::vector<float> rounded;
+  for (const auto& [value, nearest] : GetParam() == Multiply::bf16 ? bf16 : fp16) {
+    factors.push_back(value);
+    rounded.push_back(nearest);
   }
+  expect_rounded(GetParam(), factors, rounded);
+}
+
+INSTANTIATE_TEST_SUITE_P(Precisions, RoundedGemmTest, testing::Values(Multiply::bf16, Multiply::fp16),
+                         [](const auto& instance) {
+                           return instance.param == Multiply::bf16 ? "bf16" : "fp16";
+                         });
+
+// Numbers of all magnitudes, among them denormal ones, infinities and NaN.
+TEST(GemmFp16Test, RoundsWhateverTheBitsAre) {
+  constexpr int kCount = 20'000;
+  Random random(3);
+  std::vector<float> factors;
+  std::vector<float> rounded;
+  for (int i = 0; i < kCount; ++i) {
+    auto value = std::bit_cast<float>(static_cast<std::uint32_t>(random.bits()));
+    // Every second one in the range of halves: of the others most become 0 or infinite.
+    int exponent = 0;
+    if (i % 2 == 0) value = std::ldexp(std::frexp(value, &exponent), i % 44 - 26);
+    factors.push_back(value);
+    rounded.push_back(static_cast<float>(rounded_to_fp16(static_cast<double>(value))));
+  }
+  expect_rounded(Multiply::fp16, factors, rounded);
 }
 
 TEST(GemmScratchTest, KeepsWhatIsGivenBack) {

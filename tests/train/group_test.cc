@@ -150,22 +150,32 @@ TEST_F(Groups, UpdatesThatCannotBeSharedAreRefused) {
   });
 }
 
+/// Learns of three classes, one replica in each of two processes.
+Learner shared_learner(const std::shared_ptr<distributed::Group>& group,
+                       const std::optional<LossScaleOptions>& loss_scale = {}) {
+  const Architecture architecture{
+      .variant = "custom", .dims = {8, 16}, .depths = {1, 1}, .in_channels = 3, .num_classes = 3};
+  const auto precision = loss_scale ? nn::Precision::fp16 : nn::Precision::full;
+  nn::SpatialMamba model(architecture, nn::ModelOptions{.precision = precision});
+  nn::initialise(*model, 1);
+  LearnerOptions options;
+  options.schedule = {.base_rate = 1e-3, .total_updates = 10};
+  options.replicas = 2;
+  options.loss_scale = loss_scale;
+  return {model, options, group};
+}
+
+std::vector<torch::Tensor> copied(const NamedTensors& state) {
+  std::vector<torch::Tensor> copies;
+  for (const auto& [name, tensor] : state) copies.push_back(tensor.detach().clone());
+  return copies;
+}
+
 TEST_F(Groups, OneUnusableLossSkipsTheUpdateOfAll) {
   in_group(2, [](const std::shared_ptr<distributed::Group>& group) {
-    Architecture architecture;
-    architecture.variant = "custom";
-    architecture.dims = {8, 16};
-    architecture.depths = {1, 1};
-    architecture.num_classes = 3;
-    nn::SpatialMamba model(architecture);
-    nn::initialise(*model, 1);
-    LearnerOptions options;
-    options.schedule = {.base_rate = 1e-3, .total_updates = 10};
-    options.replicas = 2;
-    Learner learner(model, options, group);
+    Learner learner = shared_learner(group);
     const auto state = nn::named_state(*learner.model());
-    std::vector<torch::Tensor> before;
-    for (const auto& [name, tensor] : state) before.push_back(tensor.detach().clone());
+    const std::vector<torch::Tensor> before = copied(state);
     torch::Tensor images = torch::rand({2, 3, 16, 16});
     if (group->rank() == 1) images[0][0][0][0] = std::nan("");
     learner.accumulate(images, torch::full({2, 3}, 1.0 / 3.0), false);
@@ -178,6 +188,34 @@ TEST_F(Groups, OneUnusableLossSkipsTheUpdateOfAll) {
     learner.accumulate(torch::rand({2, 3, 16, 16}), torch::full({2, 3}, 1.0 / 3.0), false);
     EXPECT_EQ(learner.update(totals).problem, "");
     EXPECT_EQ(totals[0], 3.0);
+  });
+}
+
+/// Only rank 1 has gradients, which overflow until the scale, the same in both processes, is low enough.
+TEST_F(Groups, OneOverflowSkipsTheUpdateOfAll) {
+  in_group(2, [](const std::shared_ptr<distributed::Group>& group) {
+    constexpr double kScale = 0x1p40;
+    Learner learner = shared_learner(group, LossScaleOptions{.initial = kScale});
+    const auto state = nn::named_state(*learner.model());
+    const std::vector<torch::Tensor> before = copied(state);
+    const torch::Tensor targets = torch::zeros({2, 3});
+    targets.narrow(1, 0, 1).fill_(group->rank());
+    const auto update = [&] {
+      torch::manual_seed(1);
+      learner.accumulate(torch::rand({2, 3, 16, 16}), targets, false);
+      return learner.update();
+    };
+    Update made = update();
+    EXPECT_TRUE(made.overflowed);
+    EXPECT_EQ(learner.updater().loss_scale()->value(), kScale / 2);
+    for (std::size_t i = 0; i < state.size(); ++i) {
+      EXPECT_TRUE(torch::equal(state[i].second, before[i])) << state[i].first;
+    }
+    for (int tries = 0; tries < 40 && made.overflowed; ++tries) made = update();
+    EXPECT_EQ(made.problem, "");
+    const std::vector<std::string> scales = group->gather(fmt::format("{}", *made.loss_scale));
+    EXPECT_EQ(scales[0], scales[1]);
+    EXPECT_EQ(learner.updates(), 1);
   });
 }
 

@@ -163,6 +163,32 @@ TEST_P(IterationGroups, ResumeWithAnotherNumberOfProcesses) {
   EXPECT_EQ(difference("whole", "stopped"), 0.0);
 }
 
+/// Also across processes, while the loss scale goes up and down.
+TEST_P(IterationGroups, HalfPrecisionResumesBitForBitWithItsScale) {
+  recipe_.train.precision = "fp16";
+  recipe_.train.loss_scale = 0x1p26;
+  recipe_.train.loss_scale_interval = 2;
+  recipe_.train.iterations = 16;
+  recipe_.train.bad_steps = 1;
+  recipe_.output.evaluate_iterations = 8;
+  const auto scale_of = [&](const std::string& name) {
+    return read_safetensors(folder(name).checkpoint()).metadata.at("loss_scale");
+  };
+  for (const int processes : {1, 2}) {
+    const std::string whole = fmt::format("whole_{}", processes);
+    const std::string parts = fmt::format("parts_{}", processes);
+    run(recipe_, whole, processes);
+    run(recipe_, parts, processes, 0, 2);
+    run(recipe_, parts, processes, processes - 1, 8);
+    run(recipe_, parts, processes);
+    EXPECT_EQ(difference(whole, parts), 0.0);
+    EXPECT_EQ(scale_of(whole), scale_of(parts));
+    EXPECT_GT(position(whole).skipped.overflowed, 1);
+    EXPECT_EQ(position(whole).skipped.overflowed, position(parts).skipped.overflowed);
+    EXPECT_GT(position(whole).updates, 1);
+  }
+}
+
 TEST_P(IterationGroups, OneUnusableLossSkipsTheIterationOfAll) {
   recipe_.train.loss_limit = 1e-6;
   recipe_.train.bad_steps = 100;

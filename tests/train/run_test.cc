@@ -257,6 +257,48 @@ TEST_F(Runs, SkippedUpdatesAreCountedAndTooManyInARowEndTheRun) {
   EXPECT_EQ(result.summary.at("updates"), 0);
 }
 
+TEST_F(Runs, HalfPrecisionFollowsSingle) {
+  Recipe recipe = test::small_recipe();
+  recipe.train.epochs = 6;
+  run(recipe, options("single"));
+  recipe.train.precision = "fp16";
+  const RunResult result = run(recipe, options("half"));
+  EXPECT_EQ(result.summary.at("skipped_updates"), 0);
+  EXPECT_NE(difference(folder("single").checkpoint(), folder("half").checkpoint()), "");
+  const auto single = read_saved_run(folder("single").checkpoint()).progress.history;
+  const auto half = read_saved_run(folder("half").checkpoint()).progress.history;
+  for (std::size_t epoch = 0; epoch < single.size(); ++epoch) {
+    EXPECT_NEAR(half[epoch].train_loss, single[epoch].train_loss, 2e-3 * single[epoch].train_loss);
+  }
+}
+
+/// Overflows are not what train.bad_steps counts, and the scale goes on where it was.
+TEST_F(Runs, HalfPrecisionResumesBitForBitWithItsScale) {
+  Recipe recipe = test::small_recipe();
+  recipe.train.precision = "fp16";
+  recipe.train.loss_scale = 0x1p21;
+  recipe.train.loss_scale_interval = 2;
+  recipe.train.bad_steps = 1;
+  const RunResult result = run(recipe, options("whole"));
+  EXPECT_GT(result.summary.at("overflowed_updates"), 1);
+  EXPECT_GT(result.summary.at("updates"), 1);
+  EXPECT_EQ(result.summary.at("skipped_updates"), 0);
+  EXPECT_THAT(said_, HasSubstr("the loss scale goes down"));
+  EXPECT_THAT(read_text(folder("whole").jsonl()), HasSubstr(R"("loss_scale":)"));
+  const auto scale_of = [&](const std::string& name) {
+    return read_safetensors(folder(name).checkpoint()).metadata.at("loss_scale");
+  };
+  for (const std::int64_t stop : {2, 5, 11}) {
+    const std::string name = fmt::format("stopped_{}", stop);
+    ASSERT_TRUE(run_until(stop, recipe, options(name)).interrupted);
+    RunOptions again = options(name);
+    again.resume = true;
+    EXPECT_EQ(run(recipe, again).summary.at("overflowed_updates"), result.summary.at("overflowed_updates"));
+    EXPECT_EQ(difference(folder("whole").checkpoint(), folder(name).checkpoint()), "");
+    EXPECT_EQ(scale_of("whole"), scale_of(name));
+  }
+}
+
 TEST_F(Runs, StopEarlyWhenTheBestIsOld) {
   Recipe recipe = test::small_recipe();
   recipe.train.epochs = 40;

@@ -50,10 +50,20 @@ inline std::int64_t rows_of(const torch::Tensor& tensor) {
   return tensor.numel() / tensor.size(-1);
 }
 
+inline kernels::Multiply multiply_of(Precision precision) {
+  switch (precision) {
+    case Precision::bf16:
+      return kernels::Multiply::bf16;
+    case Precision::fp16:
+      return kernels::Multiply::fp16;
+    case Precision::full:
+      break;
+  }
+  return kernels::Multiply::full;
+}
+
 inline kernels::GemmContext gemm_context(Compute& compute) {
-  const bool narrow = compute.precision == Precision::bf16;
-  return {compute.isa, torch_parallel(), compute.scratch,
-          narrow ? kernels::Multiply::bf16 : kernels::Multiply::full};
+  return {compute.isa, torch_parallel(), compute.scratch, multiply_of(compute.precision)};
 }
 
 /// A tensor (..., C) of another last dimension.
