@@ -51,7 +51,14 @@ def tensors(folder):
 
 
 def ranks(launcher):
-    return [int(p) for p in pathlib.Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()]
+    """The processes in the order of their ranks, as soon as the launcher has started all."""
+    children = pathlib.Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
+    while launcher.poll() is None:
+        started = [int(process) for process in children.read_text().split()]
+        if len(started) == processes:
+            return started
+        time.sleep(0.01)
+    sys.exit(f"the run ended before it could be disturbed, with exit code {launcher.returncode}")
 
 
 with open(out / "undisturbed.err", "w") as error:
