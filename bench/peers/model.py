@@ -22,18 +22,17 @@ VARIANTS = {
 
 class SelectiveScan(torch.autograd.Function):
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx, u, delta, a, b, bias):
-        u, delta, b = u.contiguous(), delta.contiguous(), b.contiguous()
+        """In float32 whatever autocast left: written out, since PyTorch before 2.4 has custom_fwd for GPUs alone."""
+        u, delta, a, b, bias = (x.float().contiguous() for x in (u, delta, a, b, bias))
         h = _scan.forward(u, delta, a, b, bias)
         ctx.save_for_backward(h, u, delta, a, b, bias)
         return h
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx, dh):
         h, u, delta, a, b, bias = ctx.saved_tensors
-        return tuple(_scan.backward(dh.contiguous(), h, u, delta, a, b, bias))
+        return tuple(_scan.backward(dh.float().contiguous(), h, u, delta, a, b, bias))
 
 
 class StateFusion(nn.Module):
