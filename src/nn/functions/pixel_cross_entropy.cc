@@ -1,6 +1,5 @@
 #include "nn/functions/pixel_cross_entropy.h"
 
-#include <algorithm>
 #include <span>
 
 #include "kernels/pixel_cross_entropy.h"
