@@ -86,8 +86,12 @@ BlockImpl::DropPath BlockImpl::draw_drop_path(std::int64_t samples,
   if (!is_training() || drop_path_rate_ <= 0.0) return {};
   const double keep = 1.0 - drop_path_rate_;
   const auto draw = [&] {
-    const torch::Tensor kept = torch::empty({samples}, ln_1_->weight.options().requires_grad(false));
-    return kept.bernoulli_(keep, generator).div_(keep);
+    // On the CPU, so that one seed drops the same everywhere.
+    const auto options = ln_1_->weight.options().requires_grad(false).device(torch::kCPU);
+    return torch::empty({samples}, options)
+        .bernoulli_(keep, generator)
+        .div_(keep)
+        .to(ln_1_->weight.device(), /*non_blocking=*/true);
   };
   return {.attention = draw(), .mlp = draw()};
 }

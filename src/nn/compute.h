@@ -1,5 +1,7 @@
 #pragma once
 
+#include <torch/torch.h>
+
 #include <memory>
 #include <string_view>
 
@@ -22,11 +24,29 @@ inline Precision precision_of(std::string_view type) {
   return type == "fp16" ? Precision::fp16 : Precision::full;
 }
 
-/// What the kernels of one model run with. Shared by its modules and by the autograd nodes they leave behind.
+/// What the network's functions are made of.
+enum class Operators {
+  fused,     ///< the kernels of src/kernels, for CPUs
+  composed,  ///< LibTorch's operators (nn/composed), for any device
+};
+
+/// "composed"; fused for any other name.
+inline Operators operators_of(std::string_view name) {
+  return name == "composed" ? Operators::composed : Operators::fused;
+}
+
+/// Whether a function of x is to be composed of LibTorch's operators.
+inline bool is_composed(Operators operators, const torch::Tensor& x) {
+  return operators == Operators::composed || !x.is_cpu();
+}
+
+/// What the functions of one model run with. Shared by its modules and by the autograd nodes they leave
+/// behind.
 struct Compute {
   kernels::Isa isa = kernels::default_isa();
   Precision precision = Precision::full;
   ScanOrder scan = ScanOrder::row;
+  Operators operators = Operators::fused;  ///< of tensors on a CPU; elsewhere they are composed
   kernels::GemmScratch scratch;
 };
 

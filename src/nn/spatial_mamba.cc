@@ -37,6 +37,7 @@ SpatialMambaImpl::SpatialMambaImpl(Architecture architecture, const ModelOptions
   compute_->isa = options.isa;
   compute_->precision = options.precision;
   compute_->scan = options.scan;
+  compute_->operators = options.operators;
 
   const std::vector<std::int64_t>& dims = architecture_.dims;
   patch_embed_ = register_module("patch_embed", Stem(architecture_.in_channels, dims[0], compute_));

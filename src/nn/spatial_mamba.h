@@ -18,6 +18,7 @@ struct ModelOptions {
   kernels::Isa isa = kernels::default_isa();
   Precision precision = Precision::full;
   ScanOrder scan = ScanOrder::row;
+  Operators operators = Operators::fused;  ///< see Compute
   /// Keeps only the input of each block for backward and runs the block again there: less memory, more time.
   bool checkpoint_blocks = false;
 };
@@ -74,7 +75,8 @@ class SpatialMambaImpl : public torch::nn::Module {
   kernels::Isa isa() const { return compute_->isa; }
   Precision precision() const { return compute_->precision; }
   ScanOrder scan() const { return compute_->scan; }
-  /// What the kernels run with, for the heads on a backbone to share.
+  Operators operators() const { return compute_->operators; }
+  /// What the functions run with, for the heads on a backbone to share.
   const ComputePtr& compute() const { return compute_; }
   void set_precision(Precision precision) { compute_->precision = precision; }
   bool checkpoint_blocks() const { return checkpoint_blocks_; }

@@ -59,7 +59,7 @@ torch::Tensor to_torch(const spatialmamba::Tensor& tensor) {
 }
 
 spatialmamba::Tensor from_torch(const torch::Tensor& tensor) {
-  const torch::Tensor dense = tensor.detach().contiguous();
+  const torch::Tensor dense = tensor.detach().cpu().contiguous();
   spatialmamba::Tensor copy(own_type(dense.scalar_type()), Shape(dense.sizes().begin(), dense.sizes().end()));
   if (copy.bytes() > 0) std::memcpy(copy.mutable_raw(), dense.const_data_ptr(), copy.bytes());
   return copy;

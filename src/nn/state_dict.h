@@ -49,7 +49,7 @@ TensorMap to_tensors(const NamedState& state);
 
 /// A tensor of LibTorch's that holds a copy of the elements.
 torch::Tensor to_torch(const spatialmamba::Tensor& tensor);
-/// A copy of a LibTorch tensor of any memory format.
+/// A copy of a LibTorch tensor of any memory format, on any device.
 spatialmamba::Tensor from_torch(const torch::Tensor& tensor);
 
 }  // namespace spatialmamba::nn

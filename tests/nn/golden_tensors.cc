@@ -22,8 +22,8 @@ std::vector<std::string> GoldenCase::names() const {
 
 double deviation(const torch::Tensor& actual, const torch::Tensor& expected) {
   if (!actual.defined() || actual.sizes() != expected.sizes()) return std::numeric_limits<double>::infinity();
-  const torch::Tensor a = actual.detach().to(torch::kFloat64);
-  const torch::Tensor b = expected.to(torch::kFloat64);
+  const torch::Tensor a = actual.detach().cpu().to(torch::kFloat64);
+  const torch::Tensor b = expected.detach().cpu().to(torch::kFloat64);
   const double difference = (a - b).abs().max().item<double>();
   if (!std::isfinite(difference)) return std::numeric_limits<double>::infinity();
   const double scale = b.abs().max().item<double>();
@@ -50,7 +50,7 @@ void expect_gradients(const torch::nn::Module& module, const GoldenCase& expecte
     const torch::Tensor golden = expected.get(entry.key(), torch::kFloat64);
     ASSERT_TRUE(gradient.defined()) << entry.key();
     if (cancels(entry.key())) {
-      EXPECT_LE((gradient.to(torch::kFloat64) - golden).abs().max().item<double>(), zero_tolerance)
+      EXPECT_LE((gradient.cpu().to(torch::kFloat64) - golden).abs().max().item<double>(), zero_tolerance)
           << entry.key();
     } else {
       EXPECT_LE(deviation(gradient, golden), tolerance) << entry.key();

@@ -1,5 +1,6 @@
 #include "nn/functions/depthwise_conv.h"
 
+#include "nn/composed/operators.h"
 #include "nn/functions/depthwise.h"
 
 namespace spatialmamba::nn {
@@ -34,6 +35,7 @@ class DepthwiseConv : public torch::autograd::Function<DepthwiseConv> {
 
 torch::Tensor depthwise_conv(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias,
                              const DepthwiseOptions& options, const ComputePtr& compute) {
+  if (is_composed(compute->operators, x)) return composed::depthwise_conv(x, weight, bias, options);
   return DepthwiseConv::apply(x.contiguous(), weight, bias, options, compute);
 }
 

@@ -1,5 +1,6 @@
 #include "nn/functions/layer_norm.h"
 
+#include "nn/composed/operators.h"
 #include "nn/functions/normalise.h"
 #include "nn/functions/product.h"
 
@@ -52,11 +53,15 @@ class NormLinear : public torch::autograd::Function<NormLinear> {
 
 torch::Tensor layer_norm(const torch::Tensor& x, const torch::Tensor& gamma, const torch::Tensor& beta,
                          const ComputePtr& compute) {
+  if (is_composed(compute->operators, x)) return composed::layer_norm(x, gamma, beta);
   return LayerNorm::apply(x.contiguous(), gamma, beta, compute);
 }
 
 torch::Tensor norm_linear(const torch::Tensor& x, const torch::Tensor& gamma, const torch::Tensor& beta,
                           const torch::Tensor& weight, const ComputePtr& compute) {
+  if (is_composed(compute->operators, x)) {
+    return composed::norm_linear(x, gamma, beta, weight, compute->precision);
+  }
   return NormLinear::apply(x.contiguous(), gamma, beta, weight, compute);
 }
 

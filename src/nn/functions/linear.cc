@@ -1,5 +1,6 @@
 #include "nn/functions/linear.h"
 
+#include "nn/composed/operators.h"
 #include "nn/functions/product.h"
 
 namespace spatialmamba::nn {
@@ -61,12 +62,16 @@ class LinearResidual : public torch::autograd::Function<LinearResidual> {
 
 torch::Tensor linear(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias,
                      bool relu, const ComputePtr& compute) {
+  if (is_composed(compute->operators, x)) return composed::linear(x, weight, bias, relu, compute->precision);
   return Linear::apply(x.contiguous(), weight, if_defined(bias), relu, compute);
 }
 
 torch::Tensor linear_residual(const torch::Tensor& x, const torch::Tensor& weight,
                               const torch::Tensor& residual, const torch::Tensor& scale,
                               const ComputePtr& compute) {
+  if (is_composed(compute->operators, x)) {
+    return composed::linear_residual(x, weight, residual, scale, compute->precision);
+  }
   return LinearResidual::apply(x.contiguous(), weight, residual.contiguous(), if_defined(scale), compute);
 }
 

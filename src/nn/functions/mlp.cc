@@ -1,6 +1,7 @@
 #include "nn/functions/mlp.h"
 
 #include "kernels/elementwise.h"
+#include "nn/composed/operators.h"
 #include "nn/functions/normalise.h"
 #include "nn/functions/product.h"
 
@@ -69,6 +70,7 @@ class MlpResidual : public torch::autograd::Function<MlpResidual> {
 
 torch::Tensor mlp_residual(const torch::Tensor& x, const MlpParameters& p, const torch::Tensor& scale,
                            const ComputePtr& compute) {
+  if (is_composed(compute->operators, x)) return composed::mlp_residual(x, p, scale, compute->precision);
   return MlpResidual::apply(x.contiguous(), p.norm_weight, p.norm_bias, p.fc1_weight, p.fc1_bias,
                             p.fc2_weight, p.fc2_bias, if_defined(scale), torch::GradMode::is_enabled(),
                             compute);

@@ -37,6 +37,7 @@ void check_labels(const torch::Tensor& labels, std::int64_t classes, std::int64_
 
 PixelCrossEntropy pixel_cross_entropy(const torch::Tensor& scores, const torch::Tensor& labels,
                                       std::int64_t unknown, kernels::Isa isa) {
+  if (!scores.is_cpu()) fail("the loss of pixels is for CPUs only: segmentation does not train on a GPU");
   const torch::Tensor dense = scores.contiguous();
   const torch::Tensor truth = labels.contiguous();
   check_labels(truth, dense.size(3), unknown);

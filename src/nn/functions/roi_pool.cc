@@ -90,6 +90,7 @@ class RoiPool : public torch::autograd::Function<RoiPool> {
 
 torch::Tensor roi_pool(const std::vector<torch::Tensor>& maps, const torch::Tensor& rois, std::int64_t size,
                        const ComputePtr& compute) {
+  if (!rois.is_cpu()) fail("regions are pooled on CPUs only: detection does not train on a GPU");
   return RoiPool::apply(maps[0].contiguous(), maps[1].contiguous(), maps[2].contiguous(),
                         maps[3].contiguous(), rois.contiguous(), size, compute);
 }

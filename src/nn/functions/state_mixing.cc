@@ -2,6 +2,7 @@
 
 #include "kernels/sasf.h"
 #include "kernels/selective_scan.h"
+#include "nn/composed/state_mixing.h"
 #include "nn/functions/depthwise.h"
 #include "nn/functions/normalise.h"
 #include "nn/functions/product.h"
@@ -315,6 +316,7 @@ class StateMixing : public torch::autograd::Function<StateMixing> {
 
 torch::Tensor state_mixing(const torch::Tensor& xz, const StateMixingParameters& parameters,
                            const ComputePtr& compute, FusionStates* states) {
+  if (is_composed(compute->operators, xz)) return composed::state_mixing(xz, parameters, *compute, states);
   if (states != nullptr) {
     const torch::NoGradGuard no_grad;
     const Mixed mixed = mix_states(xz, parameters, *compute);
