@@ -112,22 +112,23 @@ struct ScanChannels {
         rate(hn::LoadU(tag, w.rate.data() + channel)) {}
 };
 
-// Scans kScanBlock tokens (of which `count` exist) from `token` on: store(i, step, state) for each.
-template <class D, typename Store>
+// Scans `count` tokens (kScanBlock of them if kWhole, fewer if not) from `token` on: store(i, step, state)
+// for each. Whole blocks know no condition: behind one the compiler would form the time steps of the last
+// tokens one after the other.
+template <bool kWhole, class D, typename Store>
 HWY_INLINE void scan_block(const ScanChannels<D>& channels, const ScanFusionInput& in, std::int64_t token,
                            std::int64_t count, hn::Vec<D>& state, const Store& store) {
   const D d = channels.d;
   const ScanFusionWeights& w = channels.weights;
-  const std::int64_t columns = w.rank + 2;
   const float* rows[kScanBlock];
   const float* x[kScanBlock];
-  Group<D, kScanBlock> steps;
 #pragma GCC unroll 8
   for (std::int64_t i = 0; i < kScanBlock; ++i) {
-    const std::int64_t at = token + std::min(i, count - 1);
-    rows[i] = in.projected + at * columns;
+    const std::int64_t at = token + (kWhole ? i : std::min(i, count - 1));
+    rows[i] = in.projected + at * (w.rank + 2);
     x[i] = in.x + at * w.channels + channels.c;
   }
+  Group<D, kScanBlock> steps;
   steps.each([&](int) HWY_ATTR { return channels.bias; });
   const float* weights = w.dt_weights.at(0, channels.c);
   for (std::int64_t r = 0; r < w.rank; ++r) {
@@ -145,10 +146,22 @@ HWY_INLINE void scan_block(const ScanChannels<D>& channels, const ScanFusionInpu
   });
 #pragma GCC unroll 8
   for (std::int64_t i = 0; i < kScanBlock; ++i) {
-    if (i >= count) break;
+    if (!kWhole && i >= count) break;
     state = hn::MulAdd(decays.at[i], state, gains.at[i]);
     store(i, steps.at[i], state);
   }
+}
+
+// Scans some tokens: store(token, step, state) for each.
+template <class D, typename Store>
+HWY_INLINE void scan_tokens(const ScanChannels<D>& channels, const ScanFusionInput& in, RowRange tokens,
+                            hn::Vec<D>& state, const Store& store) {
+  std::int64_t t = tokens.begin;
+  const auto store_from = [&](std::int64_t i, auto step, auto h) HWY_ATTR { store(t + i, step, h); };
+  for (; t + kScanBlock <= tokens.end; t += kScanBlock) {
+    scan_block<true>(channels, in, t, kScanBlock, state, store_from);
+  }
+  if (t < tokens.end) scan_block<false>(channels, in, t, tokens.end - t, state, store_from);
 }
 
 // Row y of the states into the ring, its borders replicated.
@@ -157,10 +170,9 @@ HWY_INLINE void scan_row(const ScanChannels<D>& channels, const ScanFusionInput&
                          float* row, hn::Vec<D>& state) {
   const D d = channels.d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  for (std::int64_t x = 0; x < in.width; x += kScanBlock) {
-    scan_block(channels, in, first_token + x, std::min(kScanBlock, in.width - x), state,
-               [&](std::int64_t i, auto, auto h) HWY_ATTR { hn::StoreU(h, d, row + (x + i) * lanes); });
-  }
+  scan_tokens(channels, in, {first_token, first_token + in.width}, state,
+              [&](std::int64_t t, auto, auto h)
+                  HWY_ATTR { hn::StoreU(h, d, row + (t - first_token) * lanes); });
   const auto left = hn::LoadU(d, row);
   const auto right = hn::LoadU(d, row + (in.width - 1) * lanes);
   for (std::int64_t x = -kSasfReach; x < 0; ++x) hn::StoreU(left, d, row + x * lanes);
@@ -178,13 +190,16 @@ HWY_INLINE void fuse_row(const ScanChannels<D>& channels, const ScanFusionInput&
   const Taps<D, float> taps{d, w.taps.at(0, channels.c), kBlockChannels};
   const FusionRows<float> rows(y, in.height, [&](std::int64_t row) { return ring.row(row, lanes); });
   const auto skip = hn::LoadU(d, w.skip.data() + channels.c);
+  const std::int64_t columns = w.rank + 2;
+  const std::int64_t stride = w.channels;
+  const float* c = in.projected + first_token * columns + w.rank + 1;
+  const float* input = in.x + first_token * stride + channels.c;
+  float* output = out + first_token * stride + channels.c;
   for (std::int64_t x0 = 0; x0 < in.width; x0 += kStencilBlock) {
     const auto sums = fuse_block(d, taps, rows, x0);
     store_block(sums, x0, in.width, [&](std::int64_t x, auto s) HWY_ATTR {
-      const std::int64_t token = first_token + x;
-      const std::int64_t at = token * w.channels + channels.c;
-      const auto c = hn::Set(d, in.projected[token * (w.rank + 2) + w.rank + 1]);
-      hn::StoreU(hn::MulAdd(s, c, hn::Mul(skip, hn::LoadU(d, in.x + at))), d, out + at);
+      const auto skipped = hn::Mul(skip, hn::LoadU(d, input + x * stride));
+      hn::StoreU(hn::MulAdd(s, hn::Set(d, c[x * columns]), skipped), d, output + x * stride);
     });
   }
 }
@@ -216,10 +231,8 @@ void scan_ahead(const ScanFusionWeights& w, const ScanFusionInput& in, const Fus
     const ScanChannels<decltype(d)> channels(d, w, c);
     auto state = hn::Zero(d);
     auto sum = hn::Zero(d);
-    for (std::int64_t t = image + scan_begin(item.band) * in.width; t < last; t += kScanBlock) {
-      scan_block(channels, in, t, std::min(kScanBlock, last - t), state,
-                 [&](std::int64_t, auto step, auto) HWY_ATTR { sum = hn::Add(sum, step); });
-    }
+    scan_tokens(channels, in, {image + scan_begin(item.band) * in.width, last}, state,
+                [&](std::int64_t, auto step, auto) HWY_ATTR { sum = hn::Add(sum, step); });
     hn::StoreU(state, d, end + (c - item.channels.begin));
     hn::StoreU(sum, d, steps + (c - item.channels.begin));
   });
