@@ -33,19 +33,27 @@ class Tiles {
 
   std::int64_t count() const { return map_.shape.images * rows_ * columns_; }
 
-  /// The pixels of a tile of inputs; `zeros` those beyond the border.
-  void find_inputs(std::int64_t tile, const float* zeros, const float** pixels) const {
+  /// The pixels of a tile of inputs; at a border they are listed in `each`, `zeros` being those beyond.
+  kernels::WinogradPixels find_inputs(std::int64_t tile, const float* zeros, const float** each) const {
     const MapShape& shape = map_.shape;
     const Corner corner = corner_of(tile);
-    for (std::int64_t i = 0; i < inputs_; ++i) {
-      const std::int64_t y = corner.y + i - 1;
-      const float* row = map_.data + (corner.image * shape.height + y) * shape.width * shape.channels;
-      for (std::int64_t j = 0; j < inputs_; ++j) {
-        const std::int64_t x = corner.x + j - 1;
+    const std::int64_t row_stride = shape.width * shape.channels;
+    const float* image = map_.data + corner.image * shape.height * row_stride;
+    const RowRange rows{corner.y - 1, corner.y - 1 + inputs_};
+    const RowRange columns{corner.x - 1, corner.x - 1 + inputs_};
+    if (rows.begin >= 0 && rows.end <= shape.height && columns.begin >= 0 && columns.end <= shape.width) {
+      return {.first = image + rows.begin * row_stride + columns.begin * shape.channels,
+              .row_stride = row_stride,
+              .column_stride = shape.channels};
+    }
+    const float** pixel = each;
+    for (std::int64_t y = rows.begin; y < rows.end; ++y) {
+      for (std::int64_t x = columns.begin; x < columns.end; ++x) {
         const bool inside = y >= 0 && y < shape.height && x >= 0 && x < shape.width;
-        pixels[i * inputs_ + j] = inside ? row + x * shape.channels : zeros;
+        *pixel++ = inside ? image + y * row_stride + x * shape.channels : zeros;
       }
     }
+    return {.each = each};
   }
 
   /// The pixels of a tile of outputs.
@@ -114,10 +122,13 @@ class TileTask {
     }
   }
 
-  void finish(bool relu, float* out) const {
+  void finish(const ConvolutionOutput& output) const {
     for (std::int64_t t = 0; t < task_.count(); ++t) {
       const TileOutputs pixels = tiles_.find_outputs(task_.rows.begin + t);
-      form_outputs(t, pixels, pixels.row_stride, relu, out + pixels.first * any_.outputs());
+      ConvolutionOutput part = output;
+      part.data += pixels.first * any_.outputs();
+      if (part.residual != nullptr) part.residual += pixels.first * any_.outputs();
+      form_outputs(t, pixels, pixels.row_stride, part);
     }
   }
 
@@ -171,8 +182,8 @@ class TileTask {
     const std::int64_t channels = any_.inputs();
     const std::int64_t count = std::min(kTilesAtOnce, task_.count() - first);
     for (std::int64_t t = 0; t < count; ++t) {
-      const float* pixels[kMostPlaces];
-      tiles_.find_inputs(task_.rows.begin + first + t, zeros_, pixels);
+      const float* each[kMostPlaces];
+      const kernels::WinogradPixels pixels = tiles_.find_inputs(task_.rows.begin + first + t, zeros_, each);
       kernels::winograd_input_row(convolution_.tile, row, pixels, channels, transformed_ + t * channels,
                                   kTilesAtOnce * channels, isa_);
     }
@@ -182,19 +193,20 @@ class TileTask {
     }
   }
 
-  /// Outputs of one tile, the first pixel to `to`, rows of pixels `row_pixels` apart.
-  void form_outputs(std::int64_t t, const TileOutputs& pixels, std::int64_t row_pixels, bool relu,
-                    float* to) const {
+  /// Outputs of one tile, the first pixel at `to`, rows of pixels `row_pixels` apart.
+  void form_outputs(std::int64_t t, const TileOutputs& pixels, std::int64_t row_pixels,
+                    const ConvolutionOutput& to) const {
     const std::int64_t outputs = any_.outputs();
     kernels::winograd_output(convolution_.tile, products_ + t * outputs + columns_.begin,
                              place_stride(any_, task_.count()), columns_.end - columns_.begin,
-                             {.data = to + columns_.begin,
+                             {.data = to.data + columns_.begin,
                               .row_stride = row_pixels * outputs,
                               .column_stride = outputs,
                               .rows = pixels.rows,
                               .columns = pixels.columns,
                               .bias = convolution_.bias.data() + columns_.begin,
-                              .relu = relu},
+                              .relu = to.relu,
+                              .residual = to.residual == nullptr ? nullptr : to.residual + columns_.begin},
                              isa_);
   }
 
@@ -203,7 +215,7 @@ class TileTask {
     std::int64_t count = 0;
     for (std::int64_t t = tiles.begin; t < tiles.end; ++t) {
       const TileOutputs pixels = tiles_.find_outputs(task_.rows.begin + t);
-      form_outputs(t, pixels, pixels.columns, true, to + count * any_.outputs());
+      form_outputs(t, pixels, pixels.columns, {.data = to + count * any_.outputs(), .relu = true});
       count += pixels.rows * pixels.columns;
     }
     return count;
@@ -266,7 +278,7 @@ std::int64_t floats_read(const TileConvolution& convolution, const Map& map) {
 }  // namespace
 
 void convolve(const Executor& run, std::string_view name, const TileConvolution& convolution, const Map& map,
-              bool relu, float* out) {
+              const ConvolutionOutput& output) {
   const Tiles tiles(map, convolution.tile);
   const TaskGrid tasks(tiles.count(), kPanelTiles, run.parallel().threads());
   const std::int64_t outputs = map.shape.tokens() * convolution.places.front().outputs();
@@ -275,7 +287,7 @@ void convolve(const Executor& run, std::string_view name, const TileConvolution&
                   [&](const Task& task, TaskMemory& memory) {
                     TileTask tile_task(convolution, tiles, task, run.isa(), memory);
                     tile_task.multiply();
-                    tile_task.finish(relu, out);
+                    tile_task.finish(output);
                   });
   });
 }

@@ -14,9 +14,16 @@ namespace spatialmamba::engine {
 void convolve_patches(const Executor& run, std::string_view part, const PackedLinear& layer,
                       const ConvInput& input, const kernels::LinearOutput& output);
 
-/// out (N, H, W, outputs) of a map (N, H, W, C), which it may not overlap; then the rectifier where `relu`.
+/// What becomes of a convolution's outputs (N, H, W, outputs), which may not overlap its map.
+struct ConvolutionOutput {
+  float* data;
+  bool relu = false;
+  const float* residual = nullptr;  ///< laid out like them, added behind the rectifier; nullptr: none
+};
+
+/// Of a map (N, H, W, C).
 void convolve(const Executor& run, std::string_view name, const TileConvolution& convolution, const Map& map,
-              bool relu, float* out);
+              const ConvolutionOutput& output);
 
 /// A linear layer and where it leaves its outputs, one row for each pixel.
 struct PixelLayer {

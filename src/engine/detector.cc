@@ -105,7 +105,7 @@ void build_pyramid(const MaskRcnn& detector, const Features& features, Memory me
     add_enlarged(run, {pyramid[i].shape, merged[i]}, pyramid[i - 1].shape, merged[i - 1]);
   }
   for (std::size_t i = 0; i <= top; ++i) {
-    convolve(run, "fpn_convs", detector.pyramid[i], {pyramid[i].shape, merged[i]}, false, data[i]);
+    convolve(run, "fpn_convs", detector.pyramid[i], {pyramid[i].shape, merged[i]}, {.data = data[i]});
   }
   copy_half(pyramid[top], pyramid.back().shape, data.back());
 }
@@ -306,7 +306,7 @@ void outline_regions(const MaskRcnn& detector, const DetectorMaps& maps, std::sp
     pool(maps, block, kMaskBins, run, now);
     MapShape shape{n, kMaskBins, kMaskBins, pyramid_channels(detector)};
     for (const TileConvolution& convolution : detector.mask) {
-      convolve(run, "convs", convolution, {shape, now}, true, next);
+      convolve(run, "convs", convolution, {shape, now}, {.data = next, .relu = true});
       std::swap(now, next);
       shape.channels = c;
     }

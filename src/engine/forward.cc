@@ -42,6 +42,8 @@ class Pass {
   float* other() { return workspace_.maps[1 - current_].data(); }
   float* wide() { return workspace_.wide.data(); }
 
+  void stem_convolution(std::string_view name, const StemConvolution& convolution, const Map& map,
+                        const ConvolutionOutput& output);
   /// A task's rows of conv(x), which are left in `sum`, normalised and packed for the layer.
   PackedRows pack_normalised(const DepthwiseWeights& conv, const PackedLinear& layer, const MapShape& shape,
                              const Task& task, float* sum, TaskMemory& memory);
@@ -49,7 +51,7 @@ class Pass {
   float* place_of_sum(const MapShape& shape, const Task& task, TaskMemory& memory);
   /// Floats of memory that both take for a task of so many rows.
   static std::int64_t normalised_memory(const PackedLinear& layer, const MapShape& shape, std::int64_t rows) {
-    return layer.packed_size(rows) + 2 * rows * shape.channels;
+    return layer.packed_size(rows) + rows * shape.channels;
   }
 
   // The steps of a block.
@@ -71,16 +73,30 @@ PackedRows Pass::pack_normalised(const DepthwiseWeights& conv, const PackedLinea
                                  const MapShape& shape, const Task& task, float* sum, TaskMemory& memory) {
   const std::int64_t d = shape.channels;
   const PackedRows packed = memory.take_packed(layer, task.count());
-  float* normalised = memory.take(task.count() * d);
   convolve_pixels(conv, {shape, current()}, task.rows, sum, run_.isa());
-  kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, normalised, run_.isa());
-  layer.pack(normalised, d, packed);
+  kernels::normalise_rows(task.count(), d, {sum, d}, kEpsilon, layer.destination(packed), run_.isa());
   return packed;
 }
 
 float* Pass::place_of_sum(const MapShape& shape, const Task& task, TaskMemory& memory) {
   if (task.split == 0) return other() + task.rows.begin * shape.channels;
   return memory.take(task.count() * shape.channels);
+}
+
+void Pass::stem_convolution(std::string_view name, const StemConvolution& convolution, const Map& map,
+                            const ConvolutionOutput& output) {
+  if (const auto* tiles = std::get_if<TileConvolution>(&convolution)) {
+    convolve(run_, name, *tiles, map, output);
+    return;
+  }
+  const MapShape& shape = map.shape;
+  convolve_patches(run_, name, std::get<PackedLinear>(convolution),
+                   {map.data, shape.images, shape.height, shape.width, shape.channels, 1},
+                   {.data = output.data,
+                    .stride = shape.channels,
+                    .activation = output.relu ? GemmActivation::relu : GemmActivation::none,
+                    .residual = output.residual,
+                    .residual_stride = shape.channels});
 }
 
 MapShape Pass::stem(const ImageBatch& images) {
@@ -97,19 +113,12 @@ MapShape Pass::stem(const ImageBatch& images) {
   float* c = a + 2 * half.size();
   run_.step("images", "layout", 0.0, 2 * in.size(),
             [&] { copy_images(images, in_channels, pixels, run_.parallel()); });
-  const auto relu = [&](float* data) {
-    return kernels::LinearOutput{.data = data, .stride = half.channels, .activation = GemmActivation::relu};
-  };
   convolve_patches(run_, "conv1", stem.conv1, {pixels, in.images, in.height, in.width, in.channels, 2},
-                   relu(a));
-  const auto half_input = [&](const float* x, std::int64_t stride) {
-    return ConvInput{x, half.images, half.height, half.width, half.channels, stride};
-  };
-  convolve_patches(run_, "conv2.0", stem.conv2_0, half_input(a, 1), relu(b));
-  convolve_patches(run_, "conv2.1", stem.conv2_1, half_input(b, 1),
-                   {.data = c, .stride = half.channels, .residual = a, .residual_stride = half.channels});
+                   {.data = a, .stride = half.channels, .activation = GemmActivation::relu});
+  stem_convolution("conv2.0", stem.conv2_0, {half, a}, {.data = b, .relu = true});
+  stem_convolution("conv2.1", stem.conv2_1, {half, b}, {.data = c, .residual = a});
 
-  const ConvInput last = half_input(c, 2);
+  const ConvInput last{c, half.images, half.height, half.width, half.channels, 2};
   const TaskGrid tasks = run_.grid(out.tokens(), stem.conv3_0);
   const std::int64_t floats =
       stem.conv3_0.packed_size(tasks.block_rows()) + stem.conv3_1.packed_size(tasks.block_rows());
@@ -184,19 +193,17 @@ void Pass::mix_out(const StateMixing& mixing, const MapShape& shape, const float
   run_.step(
       "out_norm+gate+out_proj", "norm + gate + linear", linear_flops(layer, tokens),
       2 * tokens * (e + d) + d * e, [&] {
-        const std::int64_t floats = layer.packed_size(tasks.block_rows()) + tasks.block_rows() * e;
-        run_.for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
-          const PackedRows packed = memory.take_packed(layer, task.count());
-          float* gated = memory.take(task.count() * e);
-          const std::int64_t first = task.rows.begin * e;
-          kernels::normalise_gated_rows(task.count(), e, {y + first, e}, mixing.out_norm.gamma.data(),
-                                        mixing.out_norm.beta.data(), {gate + first, e}, kEpsilon, gated,
-                                        run_.isa());
-          layer.pack(gated, e, packed);
-          layer.multiply(
-              packed, task.columns(layer),
-              at_rows({.data = current(), .stride = d, .residual = other(), .residual_stride = d}, task));
-        });
+        run_.for_tasks(
+            tasks, layer.packed_size(tasks.block_rows()), [&](const Task& task, TaskMemory& memory) {
+              const PackedRows packed = memory.take_packed(layer, task.count());
+              const std::int64_t first = task.rows.begin * e;
+              kernels::normalise_gated_rows(task.count(), e, {y + first, e}, mixing.out_norm.gamma.data(),
+                                            mixing.out_norm.beta.data(), {gate + first, e}, kEpsilon,
+                                            layer.destination(packed), run_.isa());
+              layer.multiply(
+                  packed, task.columns(layer),
+                  at_rows({.data = current(), .stride = d, .residual = other(), .residual_stride = d}, task));
+            });
       });
 }
 
@@ -313,7 +320,8 @@ void Pass::head(const MapShape& shape, float* pooled, float* logits) {
         const std::int64_t first = i % parts * kPoolRows;
         const std::int64_t count = std::min(kPoolRows, per_image - first);
         const float* x = current() + (i / parts * per_image + first) * c;
-        kernels::normalise_rows(count, c, {x, c}, kEpsilon, rows, run_.isa());
+        kernels::normalise_rows(count, c, {x, c}, kEpsilon, kernels::RowDestination::dense(rows, c),
+                                run_.isa());
         std::fill_n(wide() + i * c, c, 0.0F);
         kernels::add_rows(count, c, {rows, c}, wide() + i * c, run_.isa());
       }

@@ -130,15 +130,20 @@ class Packer {
   }
   PackedLinear bare_linear(const std::string& name) const { return pack(bare_affine(name)); }
 
-  /// A dense 3x3 convolution without bias and its BatchNorm. The images have padding channels like all else;
-  /// outputs are padded where `pad_outputs`.
-  PackedLinear conv3x3(const std::string& name, bool pad_outputs) const {
+  /// A dense 3x3 convolution of the stem without bias, and its BatchNorm. The images have padding channels
+  /// like all else; outputs are padded where `pad_outputs`.
+  Affine stem_conv(const std::string& name, bool pad_outputs) const {
     const std::string weight = name + ".conv.weight";
     const std::int64_t outputs = parameters_.size(weight, 0);
     const std::int64_t inputs = parameters_.size(weight, 1);
-    return pack(
-        channels_last(read_affine(parameters_, name + ".conv", name + ".norm"),
-                      {outputs, inputs, pad_outputs ? stem_padded(outputs) : outputs, stem_padded(inputs)}));
+    return padded(read_affine(parameters_, name + ".conv", name + ".norm"),
+                  {outputs, inputs, pad_outputs ? stem_padded(outputs) : outputs, stem_padded(inputs)});
+  }
+  /// The same with stride 1, from as many channels to as many.
+  StemConvolution stem_conv_in_place(const std::string& name, bool by_tiles) const {
+    const Affine affine = stem_conv(name, true);
+    if (!by_tiles) return pack(channels_last(affine));
+    return tiled(affine, {0, std::ssize(affine.bias)}, tile_for(0));
   }
 
   DepthwiseWeights depthwise(const std::string& name, kernels::Activation activation,
@@ -201,11 +206,13 @@ class Packer {
             .reduce = linear(name + ".2.conv", name + ".2.norm")};
   }
 
-  Stem stem(const std::string& name) const {
-    return {.conv1 = conv3x3(name + ".conv1", true),
-            .conv2_0 = conv3x3(name + ".conv2.0", true),
-            .conv2_1 = conv3x3(name + ".conv2.1", true),
-            .conv3_0 = conv3x3(name + ".conv3.0", false),
+  /// A detector ranks proposals by what comes of it, so it sums plainly; see mask_rcnn().
+  Stem stem(const std::string& name, Task task) const {
+    const bool by_tiles = multiply_ == kernels::Multiply::full && task != Task::detection;
+    return {.conv1 = pack(channels_last(stem_conv(name + ".conv1", true))),
+            .conv2_0 = stem_conv_in_place(name + ".conv2.0", by_tiles),
+            .conv2_1 = stem_conv_in_place(name + ".conv2.1", by_tiles),
+            .conv3_0 = pack(channels_last(stem_conv(name + ".conv3.0", false))),
             .conv3_1 = linear(name + ".conv3.1.conv", name + ".conv3.1.norm")};
   }
 
@@ -285,6 +292,11 @@ std::int64_t bytes_of(std::span<const PackedLinear> layers) {
 std::int64_t bytes_of(const TileConvolution& convolution) {
   return bytes_of(convolution.places) + bytes_of(convolution.bias);
 }
+
+std::int64_t bytes_of(const StemConvolution& convolution) {
+  const auto* patches = std::get_if<PackedLinear>(&convolution);
+  return patches == nullptr ? bytes_of(std::get<TileConvolution>(convolution)) : patches->bytes();
+}
 std::int64_t bytes_of(const JoiningConvolution& convolution) {
   std::int64_t total = bytes_of(convolution.first);
   for (const UpsampledConvolution& other : convolution.others) total += bytes_of(other.blocks);
@@ -311,7 +323,7 @@ std::int64_t bytes_of(const MaskRcnn& detector) {
 }  // namespace
 
 std::int64_t Network::bytes() const {
-  std::int64_t total = stem.conv1.bytes() + stem.conv2_0.bytes() + stem.conv2_1.bytes() +
+  std::int64_t total = stem.conv1.bytes() + bytes_of(stem.conv2_0) + bytes_of(stem.conv2_1) +
                        stem.conv3_0.bytes() + stem.conv3_1.bytes() + bytes_of(norm) + head.bytes();
   if (decode_head) total += bytes_of(*decode_head);
   if (detector) total += bytes_of(*detector);
@@ -335,7 +347,8 @@ Network pack_network(const TensorMap& tensors, const std::string& source, kernel
   std::string prefix;
   SegmentorArchitecture segmentor;
   DetectorArchitecture detector;
-  switch (infer_task(tensors)) {
+  const Task task = infer_task(tensors);
+  switch (task) {
     case Task::classification:
       network.architecture = require_architecture(tensors, source);
       network.num_classes = network.architecture.num_classes;
@@ -361,7 +374,7 @@ Network pack_network(const TensorMap& tensors, const std::string& source, kernel
   network.stages.resize(architecture.dims.size());
 
   // Each part reads and packs tensors of its own, so that they can be made in any order.
-  parts.emplace_back([&] { network.stem = packer.stem(prefix + "patch_embed"); });
+  parts.emplace_back([&] { network.stem = packer.stem(prefix + "patch_embed", task); });
   for (std::size_t i = 0; i < architecture.dims.size(); ++i) {
     Stage& stage = network.stages[i];
     const std::string name = fmt::format("{}layers.{}", prefix, i);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/parallel.h"
@@ -108,14 +109,18 @@ struct Stage {
   std::vector<Downsampling> downsample;  ///< one, or none behind the last stage
 };
 
-/// Dense 3x3 convolutions as linear layers of patches [3][3][C], BatchNorm folded in. C is padded with zeros
-/// to a multiple of kStemAlignment, in the images and between the convolutions.
+/// A dense 3x3 convolution with stride 1 as a linear layer of patches [3][3][C] or by tiles: with the few
+/// channels of a stem these save time in fp32 alone, and round differently.
+using StemConvolution = std::variant<PackedLinear, TileConvolution>;
+
+/// Dense 3x3 convolutions, BatchNorm folded in. C is padded with zeros to a multiple of kStemAlignment, in
+/// the images and between the convolutions.
 struct Stem {
-  PackedLinear conv1;    ///< stride 2
-  PackedLinear conv2_0;  ///< stride 1
-  PackedLinear conv2_1;  ///< stride 1, plus the output of conv1
-  PackedLinear conv3_0;  ///< stride 2
-  PackedLinear conv3_1;  ///< 1x1
+  PackedLinear conv1;  ///< stride 2, of patches
+  StemConvolution conv2_0;
+  StemConvolution conv2_1;  ///< plus the output of conv1
+  PackedLinear conv3_0;     ///< stride 2, of patches
+  PackedLinear conv3_1;     ///< 1x1
 };
 inline constexpr std::int64_t kStemAlignment = 4;
 constexpr std::int64_t stem_padded(std::int64_t channels) {

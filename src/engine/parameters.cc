@@ -12,6 +12,8 @@
 namespace spatialmamba::engine {
 namespace {
 
+constexpr std::int64_t kKernelTaps = 9;
+
 float from_bf16(std::uint16_t bits) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }
@@ -115,17 +117,28 @@ Affine part_of(const Affine& affine, std::size_t begin, std::size_t end) {
           .bias = {at(affine.bias, begin), at(affine.bias, end)}};
 }
 
-Affine channels_last(const Affine& affine, const ConvSizes& sizes) {
-  constexpr std::int64_t kTaps = 9;
-  Affine moved{.weights = std::vector<float>(
-                   static_cast<std::size_t>(sizes.padded_outputs * kTaps * sizes.padded_inputs)),
+Affine padded(const Affine& affine, const ConvSizes& sizes) {
+  Affine wider{.weights = std::vector<float>(
+                   static_cast<std::size_t>(sizes.padded_outputs * sizes.padded_inputs * kKernelTaps)),
                .bias = affine.bias};
-  moved.bias.resize(static_cast<std::size_t>(sizes.padded_outputs));
+  wider.bias.resize(static_cast<std::size_t>(sizes.padded_outputs));
+  const std::int64_t row = sizes.inputs * kKernelTaps;
   for (std::int64_t o = 0; o < sizes.outputs; ++o) {
-    for (std::int64_t i = 0; i < sizes.inputs; ++i) {
-      for (std::int64_t k = 0; k < kTaps; ++k) {
-        moved.weights[static_cast<std::size_t>((o * kTaps + k) * sizes.padded_inputs + i)] =
-            affine.weights[static_cast<std::size_t>((o * sizes.inputs + i) * kTaps + k)];
+    std::copy_n(affine.weights.begin() + o * row, row,
+                wider.weights.begin() + o * sizes.padded_inputs * kKernelTaps);
+  }
+  return wider;
+}
+
+Affine channels_last(const Affine& affine) {
+  Affine moved = affine;
+  const auto outputs = std::ssize(affine.bias);
+  const std::int64_t inputs = std::ssize(affine.weights) / outputs / kKernelTaps;
+  for (std::int64_t o = 0; o < outputs; ++o) {
+    for (std::int64_t i = 0; i < inputs; ++i) {
+      for (std::int64_t k = 0; k < kKernelTaps; ++k) {
+        moved.weights[static_cast<std::size_t>((o * kKernelTaps + k) * inputs + i)] =
+            affine.weights[static_cast<std::size_t>((o * inputs + i) * kKernelTaps + k)];
       }
     }
   }
@@ -135,14 +148,13 @@ Affine channels_last(const Affine& affine, const ConvSizes& sizes) {
 Affine transformed_kernel(const Affine& affine, kernels::RowRange inputs, kernels::WinogradTile tile,
                           std::int64_t row, std::int64_t column) {
   const std::array<double, 9> factors = kernels::winograd_filter(tile, row, column);
-  constexpr auto kTaps = static_cast<std::int64_t>(factors.size());
   const auto outputs = std::ssize(affine.bias);
-  const std::int64_t all = std::ssize(affine.weights) / outputs / kTaps;
+  const std::int64_t all = std::ssize(affine.weights) / outputs / kKernelTaps;
   Affine transformed{.weights = {}, .bias = std::vector<float>(static_cast<std::size_t>(outputs))};
   transformed.weights.reserve(static_cast<std::size_t>(outputs * (inputs.end - inputs.begin)));
   for (std::int64_t o = 0; o < outputs; ++o) {
     for (std::int64_t i = inputs.begin; i < inputs.end; ++i) {
-      const float* taps = affine.weights.data() + (o * all + i) * kTaps;
+      const float* taps = affine.weights.data() + (o * all + i) * kKernelTaps;
       double sum = 0.0;
       for (std::size_t k = 0; k < factors.size(); ++k) sum += factors[k] * static_cast<double>(taps[k]);
       transformed.weights.push_back(static_cast<float>(sum));
@@ -152,15 +164,14 @@ Affine transformed_kernel(const Affine& affine, kernels::RowRange inputs, kernel
 }
 
 Affine kernel_taps(const Affine& affine, kernels::RowRange outputs, kernels::RowRange inputs) {
-  constexpr std::int64_t kTaps = 9;
-  const std::int64_t all = std::ssize(affine.weights) / std::ssize(affine.bias) / kTaps;
+  const std::int64_t all = std::ssize(affine.weights) / std::ssize(affine.bias) / kKernelTaps;
   const std::int64_t count = outputs.end - outputs.begin;
-  Affine taps{.weights = {}, .bias = std::vector<float>(static_cast<std::size_t>(kTaps * count))};
-  taps.weights.reserve(static_cast<std::size_t>(kTaps * count * (inputs.end - inputs.begin)));
-  for (std::int64_t tap = 0; tap < kTaps; ++tap) {
+  Affine taps{.weights = {}, .bias = std::vector<float>(static_cast<std::size_t>(kKernelTaps * count))};
+  taps.weights.reserve(static_cast<std::size_t>(kKernelTaps * count * (inputs.end - inputs.begin)));
+  for (std::int64_t tap = 0; tap < kKernelTaps; ++tap) {
     for (std::int64_t o = outputs.begin; o < outputs.end; ++o) {
       for (std::int64_t i = inputs.begin; i < inputs.end; ++i) {
-        taps.weights.push_back(affine.weights[static_cast<std::size_t>((o * all + i) * kTaps + tap)]);
+        taps.weights.push_back(affine.weights[static_cast<std::size_t>((o * all + i) * kKernelTaps + tap)]);
       }
     }
   }

@@ -53,9 +53,11 @@ struct ConvSizes {
   std::int64_t padded_inputs;
 };
 
-/// Weights [O, I, 3, 3] as [O][3][3][I], to meet the pixels of channels-last images in their order, with
-/// zeros for the outputs and inputs that are padding.
-Affine channels_last(const Affine& affine, const ConvSizes& sizes);
+/// Weights [O, I, 3, 3] with zeros for the outputs and inputs that are padding.
+Affine padded(const Affine& affine, const ConvSizes& sizes);
+
+/// Weights [O, I, 3, 3] as [O][3][3][I], to meet the pixels of channels-last images in their order.
+Affine channels_last(const Affine& affine);
 
 /// What stands at one place of the transformed kernels of a 3x3 convolution [O, I, 3, 3], for some of the
 /// inputs alone, as [O][inputs]; without bias.

@@ -146,13 +146,13 @@ class Decoder {
     const Map level{levels_shape(i), levels_[i]};
     if (i == head_.fpn.size()) return level;
     float* out = take(level.shape.size());
-    convolve(run_, "fpn_convs", head_.fpn[i], level, true, out);
+    convolve(run_, "fpn_convs", head_.fpn[i], level, {.data = out, .relu = true});
     return {level.shape, out};
   }
 
   /// The first map's part of a sum that add() ends.
   void begin_sum(std::string_view name, const JoiningConvolution& convolution, const Map& map, float* out) {
-    convolve(run_, name, convolution.first, map, convolution.others.empty(), out);
+    convolve(run_, name, convolution.first, map, {.data = out, .relu = convolution.others.empty()});
   }
   void add(std::string_view name, std::span<const UpsampledInput> inputs, const MapShape& shape, bool relu,
            float* out) {

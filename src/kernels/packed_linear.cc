@@ -10,6 +10,7 @@
 #include "hwy/highway.h"
 #include "kernels/dispatch.h"
 #include "kernels/fast_math-inl.h"
+#include "kernels/row_stores-inl.h"
 
 #ifndef SPATIALMAMBA_KERNELS_PACKED_LINEAR_SHARED
 #define SPATIALMAMBA_KERNELS_PACKED_LINEAR_SHARED
@@ -24,9 +25,6 @@ struct ProductTile {
   std::int64_t columns;
   const float* bias;
 };
-
-/// How packed rows hold numbers: as they are, rounded to bf16, or as pairs of bf16.
-enum class RowFormat { floats, rounded, pairs };
 
 }  // namespace
 }  // namespace spatialmamba::kernels
@@ -99,43 +97,6 @@ void finish(const ProductTile& tile, const LinearOutput& output) {
   }
 }
 
-// The bits of the nearest bfloat16, ties to even, in the upper half. (NaN may become infinite: an engine's
-// caller is told of either.)
-template <class D>
-HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> bf16_bits(D, hn::Vec<D> value) {
-  const hn::RebindToUnsigned<D> du;
-  const auto bits = hn::BitCast(du, value);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
-  return hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
-}
-
-// Pairs are asked for where the processor has the instructions of AVX-512-BF16.
-template <class D>
-HWY_INLINE void store_pairs(D d, hn::Vec<D> value, std::uint16_t* to) {
-#if HWY_TARGET == HWY_AVX3
-  if constexpr (hn::MaxLanes(D()) == 16) {
-    __m256i bits;
-    asm("vcvtneps2bf16 %1, %0" : "=v"(bits) : "v"(value.raw));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bits);
-    return;
-  }
-#endif
-  const hn::Rebind<std::uint16_t, D> d16;
-  hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(bf16_bits(d, value))), d16, to);
-}
-
-template <RowFormat kFormat, class D>
-HWY_INLINE void store_packed(D d, hn::Vec<D> value, float* row, std::int64_t j) {
-  if constexpr (kFormat == RowFormat::floats) {
-    hn::StoreU(value, d, row + j);
-  } else if constexpr (kFormat == RowFormat::rounded) {
-    const hn::RebindToUnsigned<D> du;
-    hn::StoreU(hn::BitCast(d, hn::And(bf16_bits(d, value), hn::Set(du, 0xFFFF0000U))), d, row + j);
-  } else {
-    store_pairs(d, value, reinterpret_cast<std::uint16_t*>(row) + j);
-  }
-}
-
 // As rows of the next layer's inputs; `row` points at the word of the tile's first column.
 template <GemmActivation kActivation, RowFormat kFormat>
 void pack_as(const ProductTile& tile, float* row) {
@@ -147,11 +108,8 @@ void pack_as(const ProductTile& tile, float* row) {
             HWY_ATTR { return hn::Add(hn::LoadU(d, sums + j), hn::LoadU(d, tile.bias + j)); },
         [&](auto d, const auto& group)
             HWY_ATTR { return activate<kActivation, kFormat != RowFormat::floats>(d, group); },
-        [&](auto d, std::int64_t j, auto value) HWY_ATTR { store_packed<kFormat>(d, value, row, j); });
-    // A pair whose second number there is none.
-    if (kFormat == RowFormat::pairs && tile.columns % 2 != 0) {
-      reinterpret_cast<std::uint16_t*>(row)[tile.columns] = 0;
-    }
+        [&](auto d, std::int64_t j, auto value) HWY_ATTR { store_as<kFormat>(d, value, row, j); });
+    end_row<kFormat>(row, tile.columns);
   }
 }
 
@@ -297,6 +255,18 @@ void PackedLinear::clear_words(std::int64_t count, std::int64_t row, RowRange wo
   }
 }
 
+RowDestination PackedLinear::destination(PackedRows packed) const {
+  pad(packed.rows, 0, packed);
+  const std::int64_t per_word = kernels_->k_per_word;
+  return {.data = packed.data,
+          .row_stride = kRowWords<float>,
+          .piece = piece_words_ * per_word,
+          .piece_stride = packed.rows * kRowWords<float>,
+          .format = per_word == 2 ? RowFormat::pairs
+                    : round_      ? RowFormat::rounded
+                                  : RowFormat::floats};
+}
+
 template <typename Place, typename Finish>
 void PackedLinear::multiply_tiles(PackedRows packed, RowRange columns, Place& place,
                                   const Finish& finish_tile) const {
@@ -354,19 +324,15 @@ void PackedLinear::multiply(PackedRows packed, RowRange columns, const LinearOut
 void PackedLinear::multiply(PackedRows packed, GemmActivation activation, const PackedLinear& next,
                             PackedRows next_packed) const {
   const auto pack = SPATIALMAMBA_CHOOSE(isa_, pack_tile);
+  const RowDestination to = next.destination(next_packed);
   const std::int64_t per_word = next.kernels_->k_per_word;
-  const RowFormat format = per_word == 2 ? RowFormat::pairs
-                           : next.round_ ? RowFormat::rounded
-                                         : RowFormat::floats;
-  const std::int64_t piece = next.piece_words_ * per_word;
-  next.pad(next_packed.rows, 0, next_packed);
   TileSums sums;
-  multiply_tiles(
-      packed, {0, outputs_}, sums, [&](const ProductTile& tile, std::int64_t row, std::int64_t column) {
-        float* to = next_packed.data + (column / piece * next_packed.rows + row) * kRowWords<float> +
-                    column % piece / per_word;
-        pack(tile, activation, format, to);
-      });
+  multiply_tiles(packed, {0, outputs_}, sums,
+                 [&](const ProductTile& tile, std::int64_t row, std::int64_t column) {
+                   pack(tile, activation, to.format,
+                        to.data + column / to.piece * to.piece_stride + row * to.row_stride +
+                            column % to.piece / per_word);
+                 });
 }
 
 }  // namespace spatialmamba::kernels

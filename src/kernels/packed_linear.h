@@ -6,6 +6,7 @@
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
 #include "kernels/partial_sums.h"
+#include "kernels/row_destination.h"
 
 namespace spatialmamba::kernels {
 
@@ -64,6 +65,8 @@ class PackedLinear {
   void pack(const float* x, std::int64_t stride, PackedRows packed) const {
     pack(x, stride, packed.rows, 0, 0, inputs_, packed);
   }
+  /// For who packs a block itself: where its rows go, of which all inputs must be written.
+  RowDestination destination(PackedRows packed) const;
   /// Zeros instead: k and k_count must be even.
   void clear(std::int64_t count, std::int64_t row, std::int64_t k, std::int64_t k_count,
              PackedRows packed) const;

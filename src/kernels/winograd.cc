@@ -71,18 +71,17 @@ HWY_INLINE hn::Vec<D> combine(D d, const double (&coefficients)[kCount], const V
   return sum;
 }
 
-template <int kOutputs, int kRow>
-void input_row(const float* const* pixels, std::int64_t channels, float* out, std::int64_t stride) {
+// pixel(i, j) is where the pixel of row i and column j begins.
+template <int kOutputs, int kRow, typename Pixel>
+HWY_INLINE void transform_row(const Pixel& pixel, std::int64_t channels, float* out, std::int64_t stride) {
   using Matrices = WinogradMatrices<kOutputs>;
   constexpr int kInputs = kOutputs + 2;
-  const float* from[kInputs * kInputs];
-  for (int i = 0; i < kInputs * kInputs; ++i) from[i] = pixels[i];
   for_vectors<float>(0, channels, [&](auto d, std::int64_t c) HWY_ATTR {
     hn::Vec<decltype(d)> columns[kInputs];
 #pragma GCC unroll 6
     for (int j = 0; j < kInputs; ++j) {
-      columns[j] = combine(d, Matrices::kInput[kRow],
-                           [&](int i) HWY_ATTR { return hn::LoadU(d, from[i * kInputs + j] + c); });
+      columns[j] =
+          combine(d, Matrices::kInput[kRow], [&](int i) HWY_ATTR { return hn::LoadU(d, pixel(i, j) + c); });
     }
 #pragma GCC unroll 6
     for (int j = 0; j < kInputs; ++j) {
@@ -90,6 +89,20 @@ void input_row(const float* const* pixels, std::int64_t channels, float* out, st
                  out + j * stride + c);
     }
   });
+}
+
+template <int kOutputs, int kRow>
+void input_row(const WinogradPixels& pixels, std::int64_t channels, float* out, std::int64_t stride) {
+  if (pixels.each == nullptr) {
+    transform_row<kOutputs, kRow>(
+        [&](int i, int j)
+            HWY_ATTR { return pixels.first + i * pixels.row_stride + j * pixels.column_stride; },
+        channels, out, stride);
+  } else {
+    constexpr int kInputs = kOutputs + 2;
+    transform_row<kOutputs, kRow>([&](int i, int j) HWY_ATTR { return pixels.each[i * kInputs + j]; },
+                                  channels, out, stride);
+  }
 }
 
 template <int kOutputs>
@@ -119,13 +132,16 @@ void output_tile(const float* products, std::int64_t stride, std::int64_t channe
         auto value =
             hn::Add(combine(d, Matrices::kOutput[x], [&](int j) HWY_ATTR { return rows[y][j]; }), bias);
         if (output.relu) value = relu(d, value);
-        hn::StoreU(value, d, output.data + y * output.row_stride + x * output.column_stride + c);
+        const std::int64_t at = y * output.row_stride + x * output.column_stride + c;
+        if (output.residual != nullptr) value = hn::Add(value, hn::LoadU(d, output.residual + at));
+        hn::StoreU(value, d, output.data + at);
       }
     }
   });
 }
 
-using InputRow = void (*)(const float* const* pixels, std::int64_t channels, float* out, std::int64_t stride);
+using InputRow = void (*)(const WinogradPixels& pixels, std::int64_t channels, float* out,
+                          std::int64_t stride);
 
 InputRow input_rows(WinogradTile tile, std::int64_t row) {
   static constexpr InputRow kOfTwo[] = {&input_row<2, 0>, &input_row<2, 1>, &input_row<2, 2>,
@@ -163,7 +179,7 @@ std::array<double, 9> winograd_filter(WinogradTile tile, std::int64_t row, std::
   return tile == WinogradTile::two ? filter_factors<2>(row, column) : filter_factors<4>(row, column);
 }
 
-void winograd_input_row(WinogradTile tile, std::int64_t row, const float* const* pixels,
+void winograd_input_row(WinogradTile tile, std::int64_t row, const WinogradPixels& pixels,
                         std::int64_t channels, float* out, std::int64_t stride, Isa isa) {
   SPATIALMAMBA_CHOOSE(isa, input_rows)(tile, row)(pixels, channels, out, stride);
 }

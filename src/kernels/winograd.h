@@ -30,9 +30,17 @@ inline constexpr std::int64_t kMostTileInputs = 6;
 /// The factors of the kernel's taps in (G g Gᵀ) at place (row, column): that is their sum, [3][3].
 std::array<double, 9> winograd_filter(WinogradTile tile, std::int64_t row, std::int64_t column);
 
-/// Row `row` of Bᵀ x B: place (row, j) of all channels to out + j * stride. pixels: [n][n], each of
-/// `channels` numbers. One thread.
-void winograd_input_row(WinogradTile tile, std::int64_t row, const float* const* pixels,
+/// The pixels of a tile of inputs, each of all channels: strides apart, or, where `each` is given, at [n][n]
+/// addresses.
+struct WinogradPixels {
+  const float* first = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t column_stride = 0;
+  const float* const* each = nullptr;
+};
+
+/// Row `row` of Bᵀ x B: place (row, j) of all channels to out + j * stride. One thread.
+void winograd_input_row(WinogradTile tile, std::int64_t row, const WinogradPixels& pixels,
                         std::int64_t channels, float* out, std::int64_t stride, Isa isa);
 
 /// Where a tile of outputs goes: rows x columns pixels of it, at most m x m.
@@ -44,9 +52,11 @@ struct WinogradOutput {
   std::int64_t columns;
   const float* bias;  ///< [channels]
   bool relu;
+  const float* residual;  ///< laid out like data, added behind the rectifier; nullptr: none
 };
 
-/// Aᵀ M A of all channels, plus bias: place (i, j) of M at products + (i n + j) * stride. One thread.
+/// Aᵀ M A of all channels, plus bias, rectifier and residual: place (i, j) of M at products + (i n + j) *
+/// stride. One thread.
 void winograd_output(WinogradTile tile, const float* products, std::int64_t stride, std::int64_t channels,
                      const WinogradOutput& output, Isa isa);
 

@@ -55,7 +55,13 @@ TEST(TileConvolution, EqualsThePlainSum) {
     const Affine affine = test::random_convolution(outputs, shape.channels, ++seed);
     test::NaiveMap expected = test::convolved(map, affine);
     const bool relu = seed % 4 == 0;
-    for (double& value : expected.values) value = relu ? std::max(value, 0.0) : value;
+    const bool with_residual = seed % 8 < 4;
+    const auto residual = test::NaiveMap::random({1, 1, 1, std::ssize(expected.values)}, ++seed).floats();
+    for (std::size_t i = 0; i < residual.size(); ++i) {
+      double& value = expected.values[i];
+      if (relu) value = std::max(value, 0.0);
+      if (with_residual) value += static_cast<double>(residual[i]);
+    }
     for (const kernels::Isa isa : kernels::supported_isas()) {
       for (const kernels::Multiply multiply : {kernels::Multiply::full, kernels::Multiply::bf16}) {
         for (const WinogradTile tile : {WinogradTile::two, WinogradTile::four}) {
@@ -67,8 +73,9 @@ TEST(TileConvolution, EqualsThePlainSum) {
             const ParallelFor parallel = pool.parallel_for();
             kernels::GemmScratch scratch;
             std::vector<float> out(expected.values.size(), NAN);
-            convolve(Executor(isa, parallel, scratch, nullptr), "", convolution, {shape, data.data()}, relu,
-                     out.data());
+            convolve(
+                Executor(isa, parallel, scratch, nullptr), "", convolution, {shape, data.data()},
+                {.data = out.data(), .relu = relu, .residual = with_residual ? residual.data() : nullptr});
             EXPECT_LE(spatialmamba::test::relative_deviation({out.begin(), out.end()}, expected.values),
                       tolerance)
                 << kernels::name_of(isa) << ", " << threads << " threads, tiles of "
@@ -108,7 +115,7 @@ TEST(TileConvolution, LayersBehindSeeEveryPixelOnce) {
               run, "", convolution, {shape, data.data()},
               std::array<PixelLayer, 2>{{{&layers[0], out[0].data()}, {&layers[1], out[1].data()}}});
           std::vector<float> hidden(static_cast<std::size_t>(shape.tokens() * outputs));
-          convolve(run, "", convolution, {shape, data.data()}, true, hidden.data());
+          convolve(run, "", convolution, {shape, data.data()}, {.data = hidden.data(), .relu = true});
           for (std::size_t i = 0; i < layers.size(); ++i) {
             std::vector<float> expected(out[i].size());
             run.apply(layers[i], shape.tokens(), hidden.data(),

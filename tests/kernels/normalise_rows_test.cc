@@ -1,6 +1,7 @@
 #include "kernels/normalise_rows.h"
 
 #include "kernel_test.h"
+#include "kernels/packed_linear.h"
 
 namespace spatialmamba::kernels::test {
 namespace {
@@ -61,11 +62,45 @@ TEST(NormaliseRows, PlainAndGated) {
     for (const Isa isa : supported_isas()) {
       SCOPED_TRACE(name_of(isa));
       std::vector<float> y(expected.size());
-      normalise_rows(size.count, size.channels, {x.data(), size.stride}, kEpsilon, y.data(), isa);
+      const RowDestination dense = RowDestination::dense(y.data(), size.channels);
+      normalise_rows(size.count, size.channels, {x.data(), size.stride}, kEpsilon, dense, isa);
       expect_close("plain", y, expected, tolerance);
       normalise_gated_rows(size.count, size.channels, {x.data(), size.stride}, gamma.data(), beta.data(),
-                           {gate.data(), gate_stride}, kEpsilon, y.data(), isa);
+                           {gate.data(), gate_stride}, kEpsilon, dense, isa);
       expect_close("gated", y, gated, tolerance);
+    }
+  }
+}
+
+TEST(NormaliseRows, PackedOnesAreThoseThatALayerWouldPack) {
+  for (const Case& size : kCases) {
+    const std::vector<float> x = rows_of(size);
+    const std::int64_t outputs = 5;
+    const auto weights = random_values<float>(outputs * size.channels, 5);
+    for (const Isa isa : supported_isas()) {
+      for (const Multiply multiply : {Multiply::full, Multiply::bf16}) {
+        SCOPED_TRACE(testing::Message() << size.count << " x " << size.channels << ", " << name_of(isa));
+        const PackedLinear layer(outputs, size.channels, weights.data(), nullptr, isa, multiply);
+        const auto products = [&](const auto& pack) {
+          // What a layer reads beside the rows must not matter.
+          AlignedVector<float> memory(static_cast<std::size_t>(layer.packed_size(size.count)), NAN);
+          const PackedRows packed{memory.data(), size.count};
+          pack(packed);
+          std::vector<float> y(static_cast<std::size_t>(size.count * outputs));
+          layer.multiply(packed, {0, outputs}, {.data = y.data(), .stride = outputs});
+          return y;
+        };
+        std::vector<float> dense(static_cast<std::size_t>(size.count * size.channels));
+        normalise_rows(size.count, size.channels, {x.data(), size.stride}, kEpsilon,
+                       RowDestination::dense(dense.data(), size.channels), isa);
+        const auto packed_later =
+            products([&](PackedRows packed) { layer.pack(dense.data(), size.channels, packed); });
+        const auto packed_at_once = products([&](PackedRows packed) {
+          normalise_rows(size.count, size.channels, {x.data(), size.stride}, kEpsilon,
+                         layer.destination(packed), isa);
+        });
+        EXPECT_EQ(packed_at_once, packed_later);
+      }
     }
   }
 }
@@ -74,7 +109,7 @@ TEST(NormaliseRows, ConstantRowsBecomeZero) {
   const std::vector<float> x(3 * 21, 0.25F);
   for (const Isa isa : supported_isas()) {
     std::vector<float> y(x.size(), 1.0F);
-    normalise_rows(3, 21, {x.data(), 21}, kEpsilon, y.data(), isa);
+    normalise_rows(3, 21, {x.data(), 21}, kEpsilon, RowDestination::dense(y.data(), 21), isa);
     EXPECT_EQ(y, std::vector<float>(x.size(), 0.0F)) << name_of(isa);
   }
 }
