@@ -1,17 +1,22 @@
-# Defines the target `spatialmamba_torch`: LibTorch for the CPU, with a precompiled header of <torch/torch.h>.
+# Defines the target `spatialmamba_torch`: LibTorch, with a precompiled header of <torch/torch.h>.
 #
-# A LibTorch on CMAKE_PREFIX_PATH (TorchConfig.cmake) comes first. Otherwise the CPU part of the `torch` wheel
-# that ./setup unpacked is linked directly: its own CMake package insists on a CUDA toolkit.
+# A LibTorch on CMAKE_PREFIX_PATH (TorchConfig.cmake) comes first. Otherwise what ./setup unpacked of the `torch`
+# wheel is linked directly, its CPU part or with SPATIALMAMBA_CUDA all of it: its own CMake package insists on a CUDA
+# toolkit.
 find_package(Torch QUIET)
 if(NOT Torch_FOUND)
   if(NOT SPATIALMAMBA_LIBTORCH)
-    execute_process(COMMAND "${PROJECT_SOURCE_DIR}/setup" --print-torch
+    set(which "")
+    if(SPATIALMAMBA_CUDA)
+      set(which --cuda)
+    endif()
+    execute_process(COMMAND "${PROJECT_SOURCE_DIR}/setup" --print-torch ${which}
                     OUTPUT_VARIABLE libtorch OUTPUT_STRIP_TRAILING_WHITESPACE)
     set(SPATIALMAMBA_LIBTORCH "${libtorch}" CACHE PATH "Folder of the unpacked LibTorch")
   endif()
   if(NOT EXISTS "${SPATIALMAMBA_LIBTORCH}/lib/libtorch_cpu.so")
     message(FATAL_ERROR "LibTorch not found in '${SPATIALMAMBA_LIBTORCH}'.\n"
-      "Run ./setup, or give your own with -DCMAKE_PREFIX_PATH=/path/to/libtorch, "
+      "Run ./setup ${which}, or give your own with -DCMAKE_PREFIX_PATH=/path/to/libtorch, "
       "or build without training: cmake --preset inference.")
   endif()
   add_library(libtorch_wheel INTERFACE)
@@ -24,6 +29,9 @@ if(NOT Torch_FOUND)
     "${SPATIALMAMBA_LIBTORCH}/lib/libc10.so" "${SPATIALMAMBA_LIBTORCH}/lib/libgomp.so.1")
   target_link_options(libtorch_wheel INTERFACE
     "-Wl,-rpath-link,${SPATIALMAMBA_LIBTORCH}/lib" -Wl,--allow-shlib-undefined)
+  if(SPATIALMAMBA_CUDA)
+    include(LibTorchCuda)
+  endif()
   set(torch_libraries libtorch_wheel)
 else()
   set(torch_libraries ${TORCH_LIBRARIES})

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "device/cuda.h"
 #include "distributed/group_backend.h"
 #include "distributed/pulse.h"
 #include "launch/lost_rank.h"
@@ -48,15 +49,17 @@ void meet(c10d::Store& store, const launch::Place& place, std::chrono::seconds t
 
 }  // namespace
 
-Group::Group(int rank, int size) : rank_(rank), size_(size) {}
+Group::Group(const launch::Place& place)
+    : rank_(place.rank), size_(place.ranks), local_rank_(place.local_rank) {}
 
 Group::~Group() = default;
 
 std::shared_ptr<Group> Group::join(const launch::Place& place, std::chrono::seconds timeout) {
-  std::shared_ptr<Group> group(new Group(place.rank, place.ranks));
+  std::shared_ptr<Group> group(new Group(place));
   group->timeout_ = timeout;
   try {
     const c10::intrusive_ptr<c10d::Store> store = open_store(place, timeout);
+    group->store_ = store;
     meet(*store, place, timeout);
     group->processes_ = connect(store, place, timeout);
     group->pulse_ = std::make_unique<Pulse>(store->clone(), place.rank, place.ranks);
@@ -91,6 +94,12 @@ void Group::guard(const std::function<void()>& work) {
   } catch (const std::exception& error) {
     explain(error.what());
   }
+}
+
+void Group::add_gpu(const torch::Device& gpu) {
+  device::add_nccl(*processes_, store_, gpu, timeout_);
+  torch::Tensor all_have_theirs = torch::ones({1}, gpu);
+  sum(all_have_theirs);
 }
 
 void Group::sum(torch::Tensor& values) {

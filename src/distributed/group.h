@@ -13,7 +13,8 @@
 
 namespace c10d {
 class ProcessGroup;
-}
+class Store;
+}  // namespace c10d
 
 namespace spatialmamba::distributed {
 
@@ -32,8 +33,13 @@ class Group {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
+  /// Among the processes of its machine.
+  int local_rank() const { return local_rank_; }
   /// The one that writes files and speaks to the user.
   bool is_writer() const { return rank_ == 0; }
+
+  /// From now on tensors of this process's GPU can be summed and sent too, over NCCL; each process has one.
+  void add_gpu(const torch::Device& gpu);
 
   /// Replaces the values by their sum over all processes: the same bits in each.
   void sum(torch::Tensor& values);
@@ -57,12 +63,14 @@ class Group {
   const c10::intrusive_ptr<c10d::ProcessGroup>& processes() const { return processes_; }
 
  private:
-  Group(int rank, int size);
+  explicit Group(const launch::Place& place);
   [[noreturn]] void explain(const std::string& what) const;
 
   int rank_;
   int size_;
+  int local_rank_;
   std::chrono::seconds timeout_{0};
+  c10::intrusive_ptr<c10d::Store> store_;
   c10::intrusive_ptr<c10d::ProcessGroup> processes_;
   std::unique_ptr<Pulse> pulse_;
 };

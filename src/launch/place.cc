@@ -69,6 +69,7 @@ Place from_torchrun(const Reader& reader) {
   place.ranks = reader.number("WORLD_SIZE", 1, kMostRanks);
   place.rank = reader.number("RANK", 0, place.ranks - 1);
   place.local_ranks = reader.number("LOCAL_WORLD_SIZE", 1, kMostRanks, 1);
+  place.local_rank = reader.number("LOCAL_RANK", 0, kMostRanks, 0);
   place.address = reader.text("MASTER_ADDR", place.address);
   if (place.ranks > 1 && !reader.has("MASTER_PORT")) {
     fail_usage("environment variable MASTER_PORT is missing beside RANK and WORLD_SIZE");
@@ -84,6 +85,7 @@ Place from_mpirun(const Reader& reader) {
   place.ranks = reader.number("OMPI_COMM_WORLD_SIZE", 1, kMostRanks);
   place.rank = reader.number("OMPI_COMM_WORLD_RANK", 0, place.ranks - 1);
   place.local_ranks = reader.number("OMPI_COMM_WORLD_LOCAL_SIZE", 1, kMostRanks, 1);
+  place.local_rank = reader.number("OMPI_COMM_WORLD_LOCAL_RANK", 0, kMostRanks, 0);
   if (place.local_ranks < place.ranks && !reader.has("MASTER_ADDR")) {
     fail_usage(
         "mpirun started {} processes on several machines: give the address of rank 0's with -x "
@@ -99,6 +101,7 @@ Place from_srun(const Reader& reader) {
   Place place;
   place.ranks = reader.number("SLURM_STEP_NUM_TASKS", 1, kMostRanks);
   place.rank = reader.number("SLURM_PROCID", 0, place.ranks - 1);
+  place.local_rank = reader.number("SLURM_LOCALID", 0, kMostRanks, 0);
   // srun binds each task to cores of its own, unless told otherwise: nothing to share.
   const std::string nodes = reader.text("SLURM_STEP_NODELIST", place.address);
   place.address = reader.text("MASTER_ADDR", first_node(nodes));

@@ -11,6 +11,7 @@ namespace spatialmamba::launch {
 struct Place {
   int rank = 0;
   int ranks = 1;
+  int local_rank = 0;                 ///< its number among those on this machine
   int local_ranks = 1;                ///< processes on this machine, which share its cores
   std::string address = "127.0.0.1";  ///< of the machine of rank 0
   std::uint16_t port = 0;

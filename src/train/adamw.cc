@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "kernels/optimizer_update.h"
 #include "nn/parallel.h"
+#include "train/composed_update.h"
 
 namespace spatialmamba::train {
 namespace {
@@ -31,11 +32,42 @@ void make_gradients_contiguous(const std::vector<AdamW::Slot>& slots) {
 }
 
 template <typename T>
-double squared_gradient_norm(const std::vector<AdamW::Slot>& slots, kernels::Isa isa) {
-  std::vector<kernels::NormTensor<T>> tensors;
+std::vector<kernels::AdamWTensor<T>> kernel_tensors(std::span<const AdamW::Slot* const> slots) {
+  std::vector<kernels::AdamWTensor<T>> tensors;
+  for (const AdamW::Slot* slot : slots) {
+    tensors.push_back({.n = slot->parameter.numel(),
+                       .parameter = slot->parameter.mutable_data_ptr<T>(),
+                       .gradient = slot->parameter.grad().const_data_ptr<T>(),
+                       .mean = slot->mean.mutable_data_ptr<T>(),
+                       .variance = slot->variance.mutable_data_ptr<T>()});
+  }
+  return tensors;
+}
+
+composed::AdamWTensors composed_tensors(std::span<const AdamW::Slot* const> slots) {
+  composed::AdamWTensors tensors;
+  for (const AdamW::Slot* slot : slots) {
+    tensors.parameters.push_back(slot->parameter);
+    tensors.gradients.push_back(slot->parameter.grad());
+    tensors.means.push_back(slot->mean);
+    tensors.variances.push_back(slot->variance);
+  }
+  return tensors;
+}
+
+std::vector<torch::Tensor> gradients_of(const std::vector<AdamW::Slot>& slots) {
+  std::vector<torch::Tensor> gradients;
   for (const AdamW::Slot& slot : slots) {
-    const torch::Tensor& gradient = slot.parameter.grad();
-    if (gradient.defined()) tensors.push_back({gradient.numel(), gradient.const_data_ptr<T>()});
+    if (slot.parameter.grad().defined()) gradients.push_back(slot.parameter.grad());
+  }
+  return gradients;
+}
+
+template <typename T>
+double squared_norm(const std::vector<torch::Tensor>& gradients, kernels::Isa isa) {
+  std::vector<kernels::NormTensor<T>> tensors;
+  for (const torch::Tensor& gradient : gradients) {
+    tensors.push_back({gradient.numel(), gradient.const_data_ptr<T>()});
   }
   return kernels::squared_norm<T>(tensors, isa, nn::torch_parallel());
 }
@@ -53,19 +85,8 @@ AdamW::AdamW(const ParameterGroups& groups, const AdamWOptions& options,
   if (slots_.empty()) fail("optimizer: there are no parameters");
 }
 
-template <typename T>
 void AdamW::step_slots(std::span<const Slot* const> slots, double learning_rate, double weight_decay,
                        double grad_scale) {
-  std::vector<kernels::AdamWTensor<T>> tensors;
-  for (const Slot* slot : slots) {
-    const torch::Tensor& gradient = slot->parameter.grad();
-    if (!gradient.defined()) continue;
-    tensors.push_back({.n = gradient.numel(),
-                       .parameter = slot->parameter.mutable_data_ptr<T>(),
-                       .gradient = gradient.const_data_ptr<T>(),
-                       .mean = slot->mean.mutable_data_ptr<T>(),
-                       .variance = slot->variance.mutable_data_ptr<T>()});
-  }
   const kernels::AdamW settings{.learning_rate = learning_rate,
                                 .beta1 = options_.beta1,
                                 .beta2 = options_.beta2,
@@ -73,28 +94,33 @@ void AdamW::step_slots(std::span<const Slot* const> slots, double learning_rate,
                                 .weight_decay = weight_decay,
                                 .step = updates_,
                                 .grad_scale = grad_scale};
-  kernels::adamw_update<T>(settings, tensors, options_.isa, nn::torch_parallel());
+  if (nn::is_composed(options_.operators, slots.front()->parameter)) {
+    composed::adamw_update(settings, composed_tensors(slots));
+    return;
+  }
+  with_element_type(*slots.front(), [&](auto element) {
+    using T = decltype(element);
+    kernels::adamw_update<T>(settings, kernel_tensors<T>(slots), options_.isa, nn::torch_parallel());
+  });
 }
 
 /// Parameters of one learning rate go together.
-template <typename T>
 void AdamW::step_group(std::size_t begin, std::size_t end, double learning_rate, double weight_decay,
                        double grad_scale) {
   std::map<double, std::vector<const Slot*>> by_scale;
-  for (std::size_t i = begin; i < end; ++i) by_scale[slots_[i].rate_scale].push_back(&slots_[i]);
+  for (std::size_t i = begin; i < end; ++i) {
+    if (slots_[i].parameter.grad().defined()) by_scale[slots_[i].rate_scale].push_back(&slots_[i]);
+  }
   for (const auto& [scale, slots] : by_scale) {
-    step_slots<T>(slots, learning_rate * scale, weight_decay, grad_scale);
+    step_slots(slots, learning_rate * scale, weight_decay, grad_scale);
   }
 }
 
 void AdamW::step(double learning_rate, double grad_scale) {
   make_gradients_contiguous(slots_);
   ++updates_;
-  with_element_type(slots_.front(), [&](auto element) {
-    using T = decltype(element);
-    step_group<T>(0, decaying_, learning_rate, options_.weight_decay, grad_scale);
-    step_group<T>(decaying_, slots_.size(), learning_rate, 0.0, grad_scale);
-  });
+  step_group(0, decaying_, learning_rate, options_.weight_decay, grad_scale);
+  step_group(decaying_, slots_.size(), learning_rate, 0.0, grad_scale);
 }
 
 void AdamW::zero_grad() {
@@ -103,8 +129,12 @@ void AdamW::zero_grad() {
 
 double AdamW::gradient_norm() const {
   make_gradients_contiguous(slots_);
+  const std::vector<torch::Tensor> gradients = gradients_of(slots_);
+  if (nn::is_composed(options_.operators, slots_.front().parameter)) {
+    return gradients.empty() ? 0.0 : composed::norm(gradients).item<double>();
+  }
   return std::sqrt(with_element_type(slots_.front(), [&](auto element) {
-    return squared_gradient_norm<decltype(element)>(slots_, options_.isa);
+    return squared_norm<decltype(element)>(gradients, options_.isa);
   }));
 }
 

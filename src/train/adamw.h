@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/isa.h"
+#include "nn/compute.h"
 #include "train/parameter_groups.h"
 
 namespace spatialmamba::train {
@@ -17,6 +18,7 @@ struct AdamWOptions {
   double epsilon = 1e-8;
   double weight_decay = 0.05;  ///< of the decaying group; the other has none
   kernels::Isa isa = kernels::default_isa();
+  nn::Operators operators = nn::Operators::fused;  ///< for parameters on a CPU; elsewhere they are composed
 };
 
 /// torch.optim.AdamW over the reference's two groups, for float32 and float64 parameters. The state is open
@@ -40,7 +42,7 @@ class AdamW {
   void step(double learning_rate, double grad_scale = 1.0);
   void zero_grad();
 
-  /// The 2-norm of all gradients together.
+  /// The 2-norm of all gradients together. On a GPU this waits for them, and is the only thing that does.
   double gradient_norm() const;
   /// The first parameter whose gradient holds something that is not finite, or empty.
   std::string first_non_finite_gradient() const;
@@ -52,10 +54,8 @@ class AdamW {
   void set_updates(std::int64_t updates) { updates_ = updates; }
 
  private:
-  template <typename T>
   void step_group(std::size_t begin, std::size_t end, double learning_rate, double weight_decay,
                   double grad_scale);
-  template <typename T>
   void step_slots(std::span<const Slot* const> slots, double learning_rate, double weight_decay,
                   double grad_scale);
 

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "kernels/optimizer_update.h"
 #include "nn/parallel.h"
+#include "train/composed_update.h"
 
 namespace spatialmamba::train {
 namespace {
@@ -18,13 +19,25 @@ void update_floating(double decay, const NamedTensors& average, const NamedTenso
   kernels::ema_update<T>(decay, tensors, isa, nn::torch_parallel());
 }
 
+void update_composed(double decay, const NamedTensors& average, const NamedTensors& value) {
+  std::vector<torch::Tensor> averages;
+  std::vector<torch::Tensor> values;
+  for (std::size_t i = 0; i < average.size(); ++i) {
+    if (!average[i].second.is_floating_point()) continue;
+    averages.push_back(average[i].second);
+    values.push_back(value[i].second);
+  }
+  composed::ema_update(decay, averages, values);
+}
+
 void update_integer(double decay, const torch::Tensor& average, const torch::Tensor& value) {
   average.copy_(average * decay + value * (1.0 - decay));  // copy_ truncates
 }
 
 }  // namespace
 
-void update_ema(double decay, const NamedTensors& average, const NamedTensors& value, kernels::Isa isa) {
+void update_ema(double decay, const NamedTensors& average, const NamedTensors& value, kernels::Isa isa,
+                nn::Operators operators) {
   if (average.size() != value.size())
     fail("EMA: {} tensors averaged, {} given", average.size(), value.size());
   const torch::NoGradGuard no_grad;
@@ -36,6 +49,9 @@ void update_ema(double decay, const NamedTensors& average, const NamedTensors& v
     }
     if (!to.is_contiguous() || !from.is_contiguous()) fail("EMA: {} is not contiguous", name);
     if (!to.is_floating_point()) update_integer(decay, to, from);
+  }
+  if (!average.empty() && nn::is_composed(operators, average.front().second)) {
+    return update_composed(decay, average, value);
   }
   update_floating<float>(decay, average, value, isa);
   update_floating<double>(decay, average, value, isa);

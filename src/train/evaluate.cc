@@ -13,6 +13,10 @@ torch::ScalarType element_type(const nn::SpatialMambaImpl& model) {
   return model.parameters().front().scalar_type();
 }
 
+torch::Device device_of(const nn::SpatialMambaImpl& model) {
+  return model.parameters().front().device();
+}
+
 void require_finite(std::span<const float> logits, const std::string& sample) {
   try {
     metrics::require_finite(logits);
@@ -88,7 +92,9 @@ std::optional<Evaluation> evaluate(nn::SpatialMambaImpl& model, const data::Data
                                    const image::EvalTransform& transform, const EvaluateOptions& options) {
   const Forward forward = [&](data::Batch& batch) {
     const torch::Tensor logits =
-        evaluate_logits(model, batch_images(batch, element_type(model))).to(torch::kFloat32).contiguous();
+        evaluate_logits(model, batch_images(batch, element_type(model)).to(device_of(model)))
+            .to(torch::kCPU, torch::kFloat32)
+            .contiguous();
     const float* values = logits.const_data_ptr<float>();
     return std::vector<float>(values, values + logits.numel());
   };

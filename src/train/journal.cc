@@ -35,6 +35,7 @@ void Journal::add_update(std::int64_t number, const Update& update, double loss,
                                  {"images_per_second", throughput.images_per_second},
                                  {"data_wait", throughput.data_wait},
                                  {"peak_memory_mib", throughput.peak_memory}};
+  if (throughput.device_memory) line["peak_device_memory_mib"] = *throughput.device_memory;
   if (update.loss_scale) line["loss_scale"] = *update.loss_scale;
   lines_.write(line);
   std::vector<Scalar> scalars;
@@ -44,6 +45,7 @@ void Journal::add_update(std::int64_t number, const Update& update, double loss,
   add(scalars, "train/images_per_second", throughput.images_per_second);
   add(scalars, "train/data_wait", throughput.data_wait);
   add(scalars, "train/peak_memory_mib", throughput.peak_memory);
+  add(scalars, "train/peak_device_memory_mib", throughput.device_memory);
   add(scalars, "train/loss_scale", update.loss_scale);
   tensorboard_.write(number, scalars);
 }

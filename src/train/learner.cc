@@ -54,7 +54,8 @@ nn::SpatialMamba make_average(const nn::SpatialMamba& model, bool wanted) {
 
 torch::Tensor weights_tensor(const nn::SpatialMambaImpl& model, const std::vector<double>& weights) {
   if (weights.empty()) return {};
-  return torch::tensor(weights, torch::kFloat64).to(model.parameters().front().scalar_type());
+  const torch::Tensor parameter = model.parameters().front();
+  return torch::tensor(weights, torch::kFloat64).to(parameter.device(), parameter.scalar_type());
 }
 
 Updater make_updater(const nn::SpatialMamba& model, const nn::SpatialMamba& average,
@@ -82,9 +83,10 @@ torch::Tensor evaluate_logits(nn::SpatialMambaImpl& model, const torch::Tensor& 
 }
 
 nn::SpatialMamba copy_model(const nn::SpatialMambaImpl& model) {
-  nn::SpatialMamba copy(
-      model.architecture(),
-      nn::ModelOptions{.isa = model.isa(), .precision = model.precision(), .scan = model.scan()});
+  nn::SpatialMamba copy(model.architecture(), nn::ModelOptions{.isa = model.isa(),
+                                                               .precision = model.precision(),
+                                                               .scan = model.scan(),
+                                                               .operators = model.operators()});
   copy_values(nn::named_state(model), nn::named_state(*copy));
   return copy;
 }
@@ -130,16 +132,18 @@ MicroStep Learner::accumulate(const torch::Tensor& images, const torch::Tensor& 
   images_ = images;
   begin_training_mode();
   const torch::Tensor logits = model_->forward(images);
-  torch::Tensor loss = soft_target_cross_entropy(logits, targets, class_weights_);
-  step.cross_entropy = loss.item<double>();
-  if (mesa && options_.mesa > 0.0) {
-    const torch::Tensor teacher = soft_target_cross_entropy(logits, teach(images));
-    step.teacher = teacher.item<double>();
-    loss = loss + options_.mesa * teacher;
-  }
-  step.usable = updater_.accept(loss.item<double>());
-  loss = loss / static_cast<double>(options_.accumulation * options_.replicas);
-  step.loss = loss.item<double>();
+  const torch::Tensor entropy = soft_target_cross_entropy(logits, targets, class_weights_);
+  const bool taught = mesa && options_.mesa > 0.0;
+  const torch::Tensor teacher =
+      taught ? soft_target_cross_entropy(logits, teach(images)) : torch::zeros_like(entropy);
+  const torch::Tensor whole = taught ? entropy + options_.mesa * teacher : entropy;
+  const torch::Tensor loss = whole / static_cast<double>(options_.accumulation * options_.replicas);
+  const torch::Tensor values =  // together, since a GPU is waited for
+      torch::stack({loss, entropy, teacher, whole}).detach().to(torch::kCPU, torch::kFloat64);
+  step.loss = values[0].item<double>();
+  step.cross_entropy = values[1].item<double>();
+  step.teacher = values[2].item<double>();
+  step.usable = updater_.accept(values[3].item<double>());
   updater_.differentiate(loss);
   return step;
 }

@@ -17,7 +17,7 @@ struct ClassWeights {
 };
 
 /// Everything that decides what a training run computes, in the sections of a recipe file. Meaning, range and
-/// default of every key stand in one table (recipe_keys.cc); the initial values here are those defaults.
+/// default of every key stand in one table (recipe_keys()); the initial values here are those defaults.
 struct Recipe {
   struct Model {
     std::string task = "classification";
@@ -99,6 +99,8 @@ struct Recipe {
     std::int64_t replicas = 0;
     bool sync_batch_norm = false;
     std::uint64_t seed = 0;
+    std::string device = "cpu";
+    std::string operators = "fused";
     std::string precision = "fp32";
     double loss_scale = 65536.0;
     std::int64_t loss_scale_interval = 2000;

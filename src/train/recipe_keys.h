@@ -35,7 +35,8 @@ struct RecipeKey {
   Effect effect = Effect::result;
 };
 
-/// All keys, by section, in the order of a recipe file. The only place where they are listed.
+/// All keys, by section, in the order of a recipe file. The sections (recipe_*_keys.cc) are
+/// the only places where they are listed.
 std::span<const RecipeKey> recipe_keys();
 
 }  // namespace spatialmamba::train

@@ -29,6 +29,7 @@ nn::ModelOptions model_options(const Recipe& recipe) {
   nn::ModelOptions options;
   options.precision = nn::precision_of(recipe.train.precision);
   options.scan = scan_order_from_name(recipe.model.scan);
+  options.operators = nn::operators_of(recipe.train.operators);
   options.checkpoint_blocks = recipe.model.checkpoint_blocks;
   return options;
 }
@@ -54,7 +55,8 @@ AdamWOptions adamw_options(const Recipe& recipe) {
   return {.beta1 = recipe.optimizer.betas[0],
           .beta2 = recipe.optimizer.betas[1],
           .epsilon = recipe.optimizer.epsilon,
-          .weight_decay = recipe.optimizer.weight_decay};
+          .weight_decay = recipe.optimizer.weight_decay,
+          .operators = nn::operators_of(recipe.train.operators)};
 }
 
 std::optional<LossScaleOptions> loss_scale_options(const Recipe& recipe) {
@@ -97,6 +99,9 @@ std::map<std::string, std::string> description_of(const Recipe& recipe,
 void refuse_classifiers_options(const Recipe& recipe, const RunOptions& options) {
   const std::string& task = recipe.model.task;
   if (recipe.data.channels != 3) fail_usage("data.channels is {}, {} takes 3", recipe.data.channels, task);
+  if (recipe.train.device != "cpu") {
+    fail_usage("train.device is {}: classifiers train on GPUs, {} on CPUs only", recipe.train.device, task);
+  }
   if (recipe.model.fusion != "full") {
     fail_usage("model.fusion is {}: ablations are trained as classifiers, not for {}", recipe.model.fusion,
                task);

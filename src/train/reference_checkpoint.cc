@@ -1,6 +1,8 @@
 #include "train/reference_checkpoint.h"
 
+#include <cmath>
 #include <map>
+#include <optional>
 
 #include "base/error.h"
 #include "nn/state_dict.h"
@@ -71,6 +73,19 @@ std::vector<Moments> read_moments(Checkpoint& file, const AdamW& optimizer, cons
   return moments;
 }
 
+/// What torch.amp.GradScaler says of itself; nothing where the file has none, or one that was switched off.
+std::optional<LossScale::State> read_loss_scale(const Value& root, const std::string& source) {
+  const Value* scaler = root.find("scaler");
+  if (scaler == nullptr || scaler->find("scale") == nullptr) return std::nullopt;
+  const std::string where = source + ": the scaler";
+  const auto scale = entry(*scaler, "scale", where).number();
+  const auto good_updates = entry(*scaler, "_growth_tracker", where).integer();
+  if (!scale || !(*scale > 0.0) || !std::isfinite(*scale) || !good_updates || *good_updates < 0) {
+    fail("{}: 'scale' and '_growth_tracker' are no scale above 0 and no number of updates", where);
+  }
+  return LossScale::State{.value = *scale, .good_updates = *good_updates};
+}
+
 }  // namespace
 
 std::int64_t load_reference_checkpoint(const std::filesystem::path& path, Learner& learner) {
@@ -82,6 +97,7 @@ std::int64_t load_reference_checkpoint(const std::filesystem::path& path, Learne
   const bool has_ema = file.root().find("model_ema") != nullptr;
   const TensorMap ema = has_ema ? file.state_dict_at("model_ema") : model;
   const std::vector<Moments> moments = read_moments(file, learner.optimizer(), source);
+  const auto loss_scale = read_loss_scale(file.root(), source);
 
   nn::load_weights(*learner.model(), model, source);
   if (learner.ema_model()) nn::load_weights(*learner.ema_model(), ema, source + " (model_ema)");
@@ -90,6 +106,8 @@ std::int64_t load_reference_checkpoint(const std::filesystem::path& path, Learne
     learner.optimizer().slots()[i].variance.copy_(moments[i].variance);
   }
   learner.optimizer().set_updates(moments.front().step);
+  std::optional<LossScale>& own_scale = learner.updater().loss_scale();
+  if (own_scale && loss_scale) own_scale->restore(*loss_scale);
   return *epoch + 1;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <iterator>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -35,8 +36,9 @@ class Stopwatch {
 /// How fast a run goes and what it takes.
 struct Throughput {
   double images_per_second = 0.0;
-  double data_wait = 0.0;    ///< share of the time spent waiting for images
-  double peak_memory = 0.0;  ///< of the process so far, in MiB
+  double data_wait = 0.0;                    ///< share of the time spent waiting for images
+  double peak_memory = 0.0;                  ///< of the process so far, in MiB
+  std::optional<double> device_memory = {};  ///< the same of its GPU's, where it has one
 };
 
 /// Of this process so far, in MiB.

@@ -8,7 +8,8 @@ RunningStatistics::RunningStatistics(const std::vector<torch::Tensor>& buffers) 
     buffers_.push_back({buffer, buffer.clone()});
     if (buffer.is_floating_point()) values += buffer.numel();
   }
-  changes_ = torch::zeros({values}, torch::kFloat64);
+  const torch::Device device = buffers.empty() ? torch::Device(torch::kCPU) : buffers.front().device();
+  changes_ = torch::zeros({values}, torch::TensorOptions().dtype(torch::kFloat64).device(device));
 }
 
 void RunningStatistics::remember() {

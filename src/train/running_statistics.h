@@ -20,7 +20,8 @@ class RunningStatistics {
 
   /// Adds up what has changed since remember().
   void collect();
-  /// The sum of the changes, flat and in double precision: for adding up over processes too.
+  /// The sum of the changes, flat and in double precision, where the buffers are: for adding up over
+  /// processes too.
   torch::Tensor& changes() { return changes_; }
   /// Sets the remembered values plus the changes divided by `batches`.
   void apply_mean_change(std::int64_t batches);

@@ -9,12 +9,12 @@
 #include "base/progress.h"
 #include "data/loader.h"
 #include "data/sampling.h"
+#include "device/device.h"
 #include "launch/lost_rank.h"
-#include "nn/initialise.h"
 #include "nn/state_dict.h"
 #include "train/batch.h"
 #include "train/checkpoint.h"
-#include "train/class_weights.h"
+#include "train/classifier_start.h"
 #include "train/evaluate.h"
 #include "train/journal.h"
 #include "train/plan.h"
@@ -30,36 +30,6 @@ std::string percent(const std::optional<double>& share) {
   return share ? fmt::format("{:.2f} %", 100.0 * *share) : std::string("-");
 }
 
-void load_finetuned(nn::SpatialMambaImpl& model, const RunOptions& options, std::uint64_t seed) {
-  const std::string source = options.finetune.string();
-  const Weights weights = read_start(options);
-  if (const ScanOrder scan = scan_order_of(weights.metadata, source); scan != model.scan()) {
-    fail_usage("{}: its states are scanned in the order '{}', model.scan is '{}'", source, name_of(scan),
-               name_of(model.scan()));
-  }
-  const nn::LoadReport report =
-      nn::load_weights(model, weights.tensors, source, {.reset_head = true, .seed = seed});
-  options.say(fmt::format("starting from {}{}", source, options.finetune_ema ? " (averaged weights)" : ""));
-  if (report.head_was_reset) {
-    options.say(
-        fmt::format("its head does not fit {} classes and starts anew", model.architecture().num_classes));
-  }
-}
-
-nn::SpatialMamba make_model(const Plan& plan, const Recipe& recipe, const RunOptions& options, bool resumes) {
-  nn::SpatialMamba model(plan.architecture, plan.model);
-  nn::initialise(*model, recipe.train.seed);
-  if (!options.finetune.empty() && !resumes) load_finetuned(*model, options, recipe.train.seed);
-  set_element_type(*model, plan.element_type);
-  return model;
-}
-
-Plan plan_for(const Recipe& recipe, const data::Dataset& training, const RunOptions& options) {
-  Plan plan = make_plan(recipe, training.classes, training.size(), options.processes());
-  plan.learner.class_weights = class_weights(recipe, data::class_counts(training));
-  return plan;
-}
-
 class Run {
  public:
   /// `resumes`: the folder has been accepted, and holds a checkpoint to continue.
@@ -73,7 +43,8 @@ class Run {
         plan_(plan_for(recipe, training, options)),
         identity_{to_yaml(recipe), training.classes, training.size()},
         resumes_(resumes),
-        learner_(make_model(plan_, recipe, options, resumes_), plan_.learner, options.group),
+        device_(open_device(recipe, options)),
+        learner_(start_model(plan_, recipe, options, device_, resumes_), plan_.learner, options.group),
         generator_(at::make_generator<at::CPUGeneratorImpl>(recipe.train.seed)) {
     learner_.model()->set_generator(generator_);
     if (options.group) plan_.train_loader.share.process = options.group->rank();
@@ -139,6 +110,7 @@ class Run {
   Plan plan_;
   RunIdentity identity_;
   bool resumes_;
+  torch::Device device_;
   Learner learner_;
   at::Generator generator_;
   Progress progress_;
@@ -217,7 +189,9 @@ void Run::save(const std::filesystem::path& path) {
 
 /// How fast the epoch under way has gone so far.
 Throughput Run::throughput() const {
-  return throughput_of(progress_.images, progress_.epoch_seconds, progress_.wait_seconds);
+  Throughput result = throughput_of(progress_.images, progress_.epoch_seconds, progress_.wait_seconds);
+  result.device_memory = device::peak_memory(device_);
+  return result;
 }
 
 void Run::train_batch(const data::Batch& batch) {
@@ -226,7 +200,7 @@ void Run::train_batch(const data::Batch& batch) {
   generator_.set_current_seed(stream_of(recipe_.train.seed, Stream::drop_path, micro_batch).bits());
   const data::Mixture mixture = data::draw_mixture(plan_.mixup, batch.h, batch.w, random);
   const TrainBatch mixed = mix_batch(batch, mixture, plan_.architecture.num_classes,
-                                     recipe_.augment.label_smoothing, plan_.element_type);
+                                     recipe_.augment.label_smoothing, plan_.element_type, device_);
   const MicroStep step =
       learner_.accumulate(mixed.images, mixed.targets, progress_.epoch >= plan_.first_mesa_epoch);
   pending_loss_ += step.loss;
@@ -368,9 +342,11 @@ void Run::report_epoch(const EpochRecord& record) const {
   std::string line = fmt::format("{}  loss {:.4f}", epoch_label(), record.train_loss);
   if (record.top1) line += fmt::format("  top-1 {}  top-5 {}", percent(record.top1), percent(record.top5));
   if (record.ema_top1) line += fmt::format("  EMA top-1 {}", percent(record.ema_top1));
-  line += fmt::format("  lr {:.2e}  {:.0f} img/s  data wait {:.0f} %  peak {:.0f} MiB  {}",
-                      record.learning_rate, record.images_per_second, 100.0 * throughput().data_wait,
-                      throughput().peak_memory, format_duration(record.seconds));
+  const Throughput pace = throughput();
+  line += fmt::format("  lr {:.2e}  {:.0f} img/s  data wait {:.0f} %  peak {:.0f} MiB", record.learning_rate,
+                      record.images_per_second, 100.0 * pace.data_wait, pace.peak_memory);
+  if (pace.device_memory) line += fmt::format(" ({:.0f} MiB on the GPU)", *pace.device_memory);
+  line += fmt::format("  {}", format_duration(record.seconds));
   if (progress_.epoch_skipped > 0) line += fmt::format("  {} updates skipped", progress_.epoch_skipped);
   options_.say(line);
 }
@@ -460,6 +436,7 @@ nlohmann::ordered_json Run::summarise() {
   if (learner_.updater().loss_scale()) summary["overflowed_updates"] = progress_.skipped.overflowed;
   summary["broken_files"] = skipped_.count();
   summary["peak_memory_mib"] = peak_memory();
+  if (const auto memory = device::peak_memory(device_)) summary["peak_device_memory_mib"] = *memory;
   summary["variant"] = plan_.architecture.variant;
   summary["parameters"] = count_parameters(plan_.architecture);
   summary["train_images"] = training_.size();

@@ -39,6 +39,7 @@ struct RunOptions {
   bool is_writer() const { return !group || group->is_writer(); }
   int rank() const { return group ? group->rank() : 0; }
   int processes() const { return group ? group->size() : 1; }
+  int local_rank() const { return group ? group->local_rank() : 0; }
 };
 
 struct RunResult {

@@ -120,7 +120,7 @@ void Updater::exchange(std::span<double> totals) {
   const torch::Tensor problems = torch::zeros({group.size(), 2}, torch::kFloat64);
   problems[group.rank()][0] = static_cast<double>(loss_problem_.kind);
   if (loss_problem_.kind == LossProblem::Kind::above_limit) problems[group.rank()][1] = loss_problem_.loss;
-  torch::Tensor all = torch::cat({own, problems.flatten(), statistics_.changes()});
+  torch::Tensor all = torch::cat({own, problems.flatten(), statistics_.changes().cpu()});
   group.sum(all);
   const std::vector<torch::Tensor> sums =
       all.split_with_sizes({callers, problems.numel(), statistics_.changes().numel()});
@@ -184,7 +184,8 @@ Update Updater::apply(double learning_rate, std::span<double> totals) {
   optimizer_.step(learning_rate, (result.clipped ? clip : 1.0) / scale);
   if (loss_scale_) loss_scale_->count_update();
   drop();
-  if (!average_.empty()) update_ema(options_.ema_decay, average_, value_, optimizer_.options().isa);
+  const AdamWOptions& how = optimizer_.options();
+  if (!average_.empty()) update_ema(options_.ema_decay, average_, value_, how.isa, how.operators);
   return result;
 }
 

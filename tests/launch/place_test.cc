@@ -39,6 +39,7 @@ TEST(Place, NobodyStartedUs) {
 TEST(Place, TorchrunAndOurOwnLauncher) {
   const auto found = place({{"RANK", "3"},
                             {"WORLD_SIZE", "8"},
+                            {"LOCAL_RANK", "2"},
                             {"LOCAL_WORLD_SIZE", "4"},
                             {"MASTER_ADDR", "node7"},
                             {"MASTER_PORT", "29400"},
@@ -47,6 +48,7 @@ TEST(Place, TorchrunAndOurOwnLauncher) {
   ASSERT_TRUE(found);
   EXPECT_EQ(found->rank, 3);
   EXPECT_EQ(found->ranks, 8);
+  EXPECT_EQ(found->local_rank, 2);
   EXPECT_EQ(found->local_ranks, 4);
   EXPECT_EQ(found->address, "node7");
   EXPECT_EQ(found->port, 29400);
@@ -57,11 +59,13 @@ TEST(Place, TorchrunAndOurOwnLauncher) {
 TEST(Place, OpenMpi) {
   const std::map<std::string, std::string> one_machine = {{"OMPI_COMM_WORLD_RANK", "1"},
                                                           {"OMPI_COMM_WORLD_SIZE", "2"},
+                                                          {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
                                                           {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
                                                           {"PMIX_NAMESPACE", "1234@1"}};
   const auto found = place(one_machine);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->rank, 1);
+  EXPECT_EQ(found->local_rank, 1);
   EXPECT_EQ(found->address, "127.0.0.1");
   EXPECT_GT(found->port, 1023);
   auto two_machines = one_machine;
@@ -72,12 +76,17 @@ TEST(Place, OpenMpi) {
 }
 
 TEST(Place, Slurm) {
-  std::map<std::string, std::string> step = {
-      {"SLURM_PROCID", "5"},  {"SLURM_STEP_NUM_TASKS", "8"}, {"SLURM_JOB_ID", "42"},
-      {"SLURM_STEP_ID", "0"}, {"SLURM_NTASKS", "9"},         {"SLURM_STEP_NODELIST", "gpu[003-005,9],x1"}};
+  std::map<std::string, std::string> step = {{"SLURM_PROCID", "5"},
+                                             {"SLURM_LOCALID", "1"},
+                                             {"SLURM_STEP_NUM_TASKS", "8"},
+                                             {"SLURM_JOB_ID", "42"},
+                                             {"SLURM_STEP_ID", "0"},
+                                             {"SLURM_NTASKS", "9"},
+                                             {"SLURM_STEP_NODELIST", "gpu[003-005,9],x1"}};
   const auto found = place(step);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->rank, 5);
+  EXPECT_EQ(found->local_rank, 1);
   EXPECT_EQ(found->ranks, 8);
   EXPECT_EQ(found->address, "gpu003");
   const std::uint16_t port = found->port;

@@ -4,6 +4,7 @@
 #include "data/mixup.h"
 #include "nn/initialise.h"
 #include "nn/state_dict.h"
+#include "nn/ways.h"
 #include "support/golden.h"
 #include "train/adamw.h"
 #include "train/ema.h"
@@ -14,30 +15,36 @@ namespace spatialmamba::train {
 namespace {
 
 double deviation(const torch::Tensor& actual, const torch::Tensor& expected) {
-  const torch::Tensor a = actual.to(torch::kFloat64);
-  const torch::Tensor b = expected.to(torch::kFloat64);
+  const torch::Tensor a = actual.cpu().to(torch::kFloat64);
+  const torch::Tensor b = expected.cpu().to(torch::kFloat64);
   return ((a - b).abs().max() / b.abs().max()).item<double>();
 }
 
 /// Parameters of both groups and of one element, of odd sizes.
-NamedTensors make_parameters(torch::ScalarType type) {
+NamedTensors make_parameters(torch::ScalarType type, const torch::Device& device) {
   torch::manual_seed(1);
   NamedTensors parameters;
   const std::vector<std::pair<std::string, std::vector<std::int64_t>>> shapes = {
       {"a.weight", {7, 5}}, {"a.bias", {7}}, {"b.A_logs", {33, 1}}, {"b.Ds", {33}}, {"c.scalar", {1, 1}}};
   for (const auto& [name, shape] : shapes) {
-    parameters.emplace_back(name, torch::randn(shape, type).set_requires_grad(true));
+    parameters.emplace_back(name, torch::randn(shape, type).to(device).set_requires_grad(true));
   }
   return parameters;
 }
 
-class OptimizerOfType : public testing::TestWithParam<torch::ScalarType> {};
+/// In one type, and in one of the ways of this machine.
+class OptimizerOfType : public testing::TestWithParam<std::tuple<torch::ScalarType, test::Way>> {
+ protected:
+  torch::ScalarType type() const { return std::get<0>(GetParam()); }
+  const test::Way& way() const { return std::get<1>(GetParam()); }
+};
 
 TEST_P(OptimizerOfType, StepsAsLibTorchsAdamW) {
   constexpr double kRate = 3e-3;
   constexpr double kScale = 0.25;
-  const AdamWOptions options{.beta1 = 0.85, .beta2 = 0.97, .epsilon = 1e-7, .weight_decay = 0.1};
-  const NamedTensors parameters = make_parameters(GetParam());
+  const AdamWOptions options{
+      .beta1 = 0.85, .beta2 = 0.97, .epsilon = 1e-7, .weight_decay = 0.1, .operators = way().operators};
+  const NamedTensors parameters = make_parameters(type(), way().device);
   AdamW ours(group_parameters(parameters), options);
 
   std::vector<torch::Tensor> copies;
@@ -61,12 +68,12 @@ TEST_P(OptimizerOfType, StepsAsLibTorchsAdamW) {
       copies[i].mutable_grad() = gradient * kScale;
       torch::Tensor parameter = ours.slots()[i].parameter;
       // Another memory layout, as a transposed product would leave it.
-      parameter.mutable_grad() = gradient.dim() == 2 ? gradient.t().contiguous().t() : gradient;
+      parameter.mutable_grad() = gradient.dim() == 2 ? gradient.t().contiguous().t() : gradient.clone();
     }
     reference.step();
     ours.step(kRate, kScale);
   }
-  const double tolerance = GetParam() == torch::kFloat64 ? 1e-13 : 1e-5;
+  const double tolerance = type() == torch::kFloat64 ? 1e-13 : 1e-5;
   for (std::size_t i = 0; i < copies.size(); ++i) {
     EXPECT_LE(deviation(ours.slots()[i].parameter.detach(), copies[i].detach()), tolerance)
         << ours.slots()[i].name;
@@ -75,8 +82,8 @@ TEST_P(OptimizerOfType, StepsAsLibTorchsAdamW) {
 }
 
 TEST_P(OptimizerOfType, GradientNormIsThatOfAllGradientsTogether) {
-  const NamedTensors parameters = make_parameters(GetParam());
-  AdamW optimizer(group_parameters(parameters), {});
+  const NamedTensors parameters = make_parameters(type(), way().device);
+  AdamW optimizer(group_parameters(parameters), {.operators = way().operators});
   double sum = 0.0;
   for (const auto& [name, parameter] : parameters) {
     if (name == "c.scalar") continue;  // without gradient: it does not count
@@ -95,18 +102,22 @@ TEST_P(OptimizerOfType, GradientNormIsThatOfAllGradientsTogether) {
 TEST_P(OptimizerOfType, EmaAveragesFloatsAndTruncatesIntegers) {
   constexpr double kDecay = 0.9;
   torch::manual_seed(2);
-  const torch::Tensor average = torch::randn({5, 7}, GetParam());
-  const torch::Tensor value = torch::randn({5, 7}, GetParam());
-  const torch::Tensor counter = torch::full({}, 4, torch::kInt64);
+  const torch::Device& device = way().device;
+  const torch::Tensor average = torch::randn({5, 7}, type()).to(device);
+  const torch::Tensor value = torch::randn({5, 7}, type()).to(device);
+  const torch::Tensor counter = torch::full({}, 4, torch::kInt64).to(device);
   const torch::Tensor expected = average * kDecay + value * (1.0 - kDecay);
   update_ema(kDecay, {{"x", average}, {"n", counter}},
-             {{"x", value}, {"n", torch::full({}, 23, torch::kInt64)}}, kernels::default_isa());
+             {{"x", value}, {"n", torch::full({}, 23, torch::kInt64).to(device)}}, kernels::default_isa(),
+             way().operators);
   EXPECT_LE(deviation(average, expected), 1e-6);
   EXPECT_EQ(counter.item<std::int64_t>(), 5);  // 4 * 0.9 + 23 * 0.1 = 5.9
   EXPECT_THROW(update_ema(kDecay, {{"x", average}}, {{"y", value}}, kernels::default_isa()), Error);
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, OptimizerOfType, testing::Values(torch::kFloat32, torch::kFloat64));
+INSTANTIATE_TEST_SUITE_P(TypesAndWays, OptimizerOfType,
+                         testing::Combine(testing::Values(torch::kFloat32, torch::kFloat64),
+                                          testing::ValuesIn(test::ways())));
 
 /// `loss/soft_target_caseN` belongs to the target `caseN/target`, `loss/label_smoothing_S` to the labels `y`.
 TEST(Losses, MatchTheReference) {

@@ -1,6 +1,7 @@
 // The program itself: killed and interrupted runs that are resumed, and what it says to mistakes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/torch.h>
 
 #include "train/programs.h"
 
@@ -41,6 +42,14 @@ TEST_F(Programs, MistakesAreUsageErrors) {
   EXPECT_EQ(run({"train", "--config", path("none.yaml"), "--data", path("data"), "--out", path("out")}), 1);
   EXPECT_THAT(output(), HasSubstr("none.yaml"));
   EXPECT_FALSE(std::filesystem::exists(path("out")));
+}
+
+TEST_F(Programs, WithoutAGpuOneSentenceSaysSo) {
+  if (torch::cuda::is_available()) GTEST_SKIP() << "there is one";
+  EXPECT_EQ(run(arguments("gpu", {"train.device=cuda"})), 1);
+  EXPECT_THAT(output(), HasSubstr("train.device is cuda: "));
+  EXPECT_FALSE(RunFolder(path("gpu")).holds_run());
+  EXPECT_EQ(run(arguments("gpu", {"train.device=tpu"})), 2);
 }
 
 TEST_F(Programs, WeightsSayInWhichOrderTheirStatesAreScanned) {

@@ -15,8 +15,10 @@ namespace {
 
 constexpr const char* kCheckpoint = "classification/nano/latest_ckpt.pth";
 
-Learner fresh_learner(const Architecture& architecture) {
+Learner fresh_learner(const Architecture& architecture,
+                      const std::optional<LossScaleOptions>& loss_scale = std::nullopt) {
   LearnerOptions options;
+  options.loss_scale = loss_scale;
   options.schedule.total_updates = 100;
   return {nn::SpatialMamba(architecture), options};
 }
@@ -52,6 +54,26 @@ TEST(ReferenceCheckpoint, ModelAverageMomentsAndPositionAreTakenOver) {
         torch::equal(slot.variance, nn::to_torch(file.tensor(*state->find("exp_avg_sq"), "exp_avg_sq"))))
         << slot.name;
   }
+}
+
+TEST(ReferenceCheckpoint, ItsLossScaleIsTakenOverWhereLossesAreScaled) {
+  if (!test::has_golden(kCheckpoint))
+    GTEST_SKIP() << "this golden set carries no checkpoint with optimizer state";
+  const auto path = test::golden(kCheckpoint);
+  const Architecture architecture = infer_architecture(read_pth(path, "model").tensors);
+  Learner scaled = fresh_learner(architecture, LossScaleOptions{.initial = 3.0});
+  load_reference_checkpoint(path, scaled);
+  const Checkpoint file = Checkpoint::open(path);
+  const pickle::Value* scaler = file.root().find("scaler");
+  ASSERT_NE(scaler, nullptr);
+  const LossScale::State& state = scaled.updater().loss_scale()->state();
+  EXPECT_EQ(state.value, scaler->find("scale")->number());
+  EXPECT_EQ(state.good_updates, scaler->find("_growth_tracker")->integer());
+  EXPECT_NE(state.value, 3.0);
+
+  Learner unscaled = fresh_learner(architecture);
+  load_reference_checkpoint(path, unscaled);
+  EXPECT_FALSE(unscaled.updater().loss_scale().has_value());
 }
 
 TEST(ReferenceCheckpoint, OneWithoutOptimizerIsRefused) {

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "data/mixup.h"
 #include "nn/state_dict.h"
+#include "nn/ways.h"
 #include "support/golden.h"
 #include "train/batch.h"
 #include "train/csv_table.h"
@@ -38,13 +39,14 @@ struct Trace {
   }
 };
 
-nn::SpatialMamba start_model(const Trace& trace, torch::ScalarType type) {
+nn::SpatialMamba start_model(const Trace& trace, torch::ScalarType type, const test::Way& way) {
   const Weights weights = read_safetensors(golden("classification/nano/nano_weights.safetensors"));
-  nn::SpatialMamba model(infer_architecture(weights.tensors));
+  nn::SpatialMamba model(infer_architecture(weights.tensors), nn::ModelOptions{.operators = way.operators});
   nn::load_weights(*model, weights.tensors, "nano");
   const torch::NoGradGuard no_grad;
   model->named_parameters()["head.weight"].mul_(trace.fact<float>("head_weight_scale"));
   set_element_type(*model, type);
+  model->to(way.device);
   return model;
 }
 
@@ -58,12 +60,13 @@ CosineSchedule schedule_of(const Trace& trace) {
           .warmup_updates = trace.fact("warmup_epochs") * updates};
 }
 
-LearnerOptions options_of(const Trace& trace) {
+LearnerOptions options_of(const Trace& trace, const test::Way& way) {
   const json& adamw = trace.facts.at("adamw");
   return {.adamw = {.beta1 = adamw.at("betas").at(0),
                     .beta2 = adamw.at("betas").at(1),
                     .epsilon = adamw.at("eps"),
-                    .weight_decay = adamw.at("weight_decay").at(0)},
+                    .weight_decay = adamw.at("weight_decay").at(0),
+                    .operators = way.operators},
           .schedule = schedule_of(trace),
           .clip_norm = trace.fact<double>("clip_grad"),
           .accumulation = trace.fact("accumulation_steps"),
@@ -113,14 +116,15 @@ data::Mixture mixture_of(const CsvTable& table, std::size_t row) {
   return mixture;
 }
 
-TrainBatch micro_batch(const Trace& trace, std::int64_t micro, torch::ScalarType type) {
+TrainBatch micro_batch(const Trace& trace, std::int64_t micro, torch::ScalarType type,
+                       const torch::Device& device = torch::Device(torch::kCPU)) {
   return mix_batch(load_images(trace, indices_of(trace, micro)),
                    mixture_of(trace.micro, static_cast<std::size_t>(micro)), trace.fact("num_classes"),
-                   trace.fact<double>("label_smoothing"), type);
+                   trace.fact<double>("label_smoothing"), type, device);
 }
 
 std::vector<double> to_doubles(const torch::Tensor& tensor) {
-  return test::as_double(nn::from_torch(tensor.to(torch::kFloat64)));
+  return test::as_double(nn::from_torch(tensor.cpu().to(torch::kFloat64)));
 }
 
 double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
@@ -145,16 +149,17 @@ void expect_loss(double actual, double expected, const Allowance& allowed, std::
 
 /// Runs the whole trace; `allowed(step)` says what each update may differ by.
 template <typename Allowed>
-Learner run_trace(const Trace& trace, torch::ScalarType type, const Allowed& allowed) {
+Learner run_trace(const Trace& trace, torch::ScalarType type, const test::Way& way, const Allowed& allowed) {
+  SCOPED_TRACE(way.name());
   at::set_num_threads(1);  // a model this small gains nothing from more
-  Learner learner(start_model(trace, type), options_of(trace));
+  Learner learner(start_model(trace, type, way), options_of(trace, way));
   const std::int64_t accumulation = trace.fact("accumulation_steps");
   for (std::size_t step = 0; step < trace.steps.rows(); ++step) {
     const Allowance allowance = allowed(static_cast<std::int64_t>(step));
     const bool mesa = trace.steps.integer(step, "epoch") >= trace.fact("mesa_first_epoch");
     for (std::int64_t i = 0; i < accumulation; ++i) {
       const std::int64_t micro = static_cast<std::int64_t>(step) * accumulation + i;
-      const TrainBatch batch = micro_batch(trace, micro, type);
+      const TrainBatch batch = micro_batch(trace, micro, type, way.device);
       const MicroStep made = learner.accumulate(batch.images, batch.targets, mesa);
       const std::string column = fmt::format("loss_micro{}{}", i, allowance.suffix);
       expect_loss(made.loss, trace.steps.number(step, column), allowance, micro);
@@ -197,7 +202,8 @@ int expect_state(const Trace& trace, const std::string& section, const nn::Spati
 /// Relative deviation of the logits of a model in evaluation mode on all images, in the stored order.
 double logits_deviation(const Trace& trace, nn::SpatialMambaImpl& model, const char* name,
                         torch::ScalarType type) {
-  const torch::Tensor logits = evaluate_logits(model, all_images(trace, type));
+  const torch::Device device = model.parameters().front().device();
+  const torch::Tensor logits = evaluate_logits(model, all_images(trace, type).to(device));
   return test::relative_deviation(to_doubles(logits), test::as_double(trace.final.tensors.at(name)));
 }
 
@@ -218,7 +224,7 @@ TEST(Trace, MixedMicroBatchesMatch) {
 
 TEST(Trace, ParameterGroupsMatchByName) {
   const Trace trace;
-  const nn::SpatialMamba model = start_model(trace, torch::kFloat32);
+  const nn::SpatialMamba model = start_model(trace, torch::kFloat32, test::ways().front());
   NamedTensors parameters;
   for (const auto& entry : nn::named_state(*model)) {
     if (entry.second.requires_grad()) parameters.push_back(entry);
@@ -234,11 +240,14 @@ TEST(Trace, ParameterGroupsMatchByName) {
   EXPECT_EQ(names(groups.no_decay), trace.fact<std::vector<std::string>>("group1_no_decay"));
 }
 
-TEST(Trace, DoublePrecisionRepeatsTheReference) {
+/// In each of the ways of this machine.
+class TraceOfWay : public testing::TestWithParam<test::Way> {};
+
+TEST_P(TraceOfWay, DoublePrecisionRepeatsTheReference) {
   constexpr double kSteps = 1e-8;
   constexpr double kWeights = 1e-6;  // stored as float32
   const Trace trace;
-  Learner learner = run_trace(trace, torch::kFloat64, [](std::int64_t) {
+  Learner learner = run_trace(trace, torch::kFloat64, GetParam(), [](std::int64_t) {
     return Allowance{.suffix = "_f64", .loss = kSteps, .norm = kSteps, .relative_loss = true};
   });
   const auto tolerance = [](const std::string&) { return kWeights; };
@@ -248,14 +257,14 @@ TEST(Trace, DoublePrecisionRepeatsTheReference) {
   EXPECT_LE(logits_deviation(trace, *learner.ema_model(), "ema_eval_logits_f64", torch::kFloat64), kSteps);
 }
 
-TEST(Trace, SinglePrecisionStaysAsCloseAsTheReferences) {
+TEST_P(TraceOfWay, SinglePrecisionStaysAsCloseAsTheReferences) {
   constexpr std::int64_t kEarlySteps = 10;
   constexpr double kEarlyLoss = 1e-4;
   constexpr double kLoss = 2e-3;
   constexpr double kNorm = 0.03;
   constexpr double kFactor = 5.0;
   const Trace trace;
-  Learner learner = run_trace(trace, torch::kFloat32, [](std::int64_t step) {
+  Learner learner = run_trace(trace, torch::kFloat32, GetParam(), [](std::int64_t step) {
     return Allowance{
         .suffix = "", .loss = step < kEarlySteps ? kEarlyLoss : kLoss, .norm = kNorm, .relative_loss = false};
   });
@@ -266,6 +275,9 @@ TEST(Trace, SinglePrecisionStaysAsCloseAsTheReferences) {
   EXPECT_LE(logits_deviation(trace, *learner.model(), "eval_logits_f64", torch::kFloat32),
             kFactor * trace.fact<double>("eval_logits_rel_dev_f32_f64"));
 }
+
+INSTANTIATE_TEST_SUITE_P(Ways, TraceOfWay, testing::ValuesIn(test::ways()),
+                         [](const auto& each) { return each.param.identifier(); });
 
 }  // namespace
 }  // namespace spatialmamba::train

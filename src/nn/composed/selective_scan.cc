@@ -39,7 +39,7 @@ void recur(const torch::Tensor& a, const torch::Tensor& h) {
 /// g_t = dh_t + a_{t+1} g_{t+1}: what each token's state contributes through all later ones.
 torch::Tensor recur_backwards(const torch::Tensor& a, const torch::Tensor& dh) {
   const torch::Tensor g = dh.flip(1);
-  torch::Tensor next = a.roll(-1, 1).flip(1);  // its first is multiplied with nothing
+  const torch::Tensor next = a.roll(-1, 1).flip(1);  // its first is multiplied with nothing
   recur(next, g);
   return g.flip(1);
 }
