@@ -15,7 +15,7 @@
 
 namespace spatialmamba::engine {
 
-/// Collects the times of a pass's steps.
+/// Collects the times of a pass's steps; those of one name, which groups of images take one by one, are one.
 class Profile {
  public:
   const std::vector<StepTime>& steps() const { return steps_; }

@@ -1,6 +1,7 @@
 #include "engine/forward.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
 #include "engine/convolution.h"
@@ -24,7 +25,10 @@ constexpr auto kEpsilon = static_cast<float>(kNormEpsilon);
 class Pass {
  public:
   Pass(const Network& network, const ParallelFor& parallel, Workspace& workspace, Profile* profile)
-      : network_(network), workspace_(workspace), run_(network.isa, parallel, workspace.scratch, profile) {}
+      : network_(network),
+        workspace_(workspace),
+        run_(network.isa, parallel, workspace.scratch, profile),
+        maps_{workspace.maps[0].data(), workspace.maps[1].data()} {}
 
   const Executor& run() const { return run_; }
 
@@ -35,11 +39,17 @@ class Pass {
   /// The LayerNorm behind a stage, for another network to read.
   void normalise_stage(const Norm& norm, const MapShape& shape, float* out);
 
-  const float* map() { return current(); }
+  const float* map() const { return current(); }
+  /// Puts the map of a group aside, whose first image is number `first` of the batch.
+  void keep(const MapShape& shape, std::int64_t first) {
+    std::copy_n(map(), shape.size(), workspace_.joint.data() + first * shape.size() / shape.images);
+  }
+  /// Goes on with what was kept of all groups.
+  void join() { maps_ = {workspace_.joint.data(), workspace_.maps[0].data()}, current_ = 0; }
 
  private:
-  float* current() { return workspace_.maps[current_].data(); }
-  float* other() { return workspace_.maps[1 - current_].data(); }
+  float* current() const { return maps_[current_]; }
+  float* other() const { return maps_[1 - current_]; }
   float* wide() { return workspace_.wide.data(); }
 
   void stem_convolution(std::string_view name, const StemConvolution& convolution, const Map& map,
@@ -66,6 +76,7 @@ class Pass {
   const Network& network_;
   Workspace& workspace_;
   Executor run_;
+  std::array<float*, 2> maps_;
   std::size_t current_ = 0;
 };
 
@@ -347,57 +358,88 @@ void Pass::head(const MapShape& shape, float* pooled, float* logits) {
 
 namespace {
 
-/// Stem and stages. on_stage(i, shape) sees the map of each stage before its downsampling. Names are made for
-/// watchers alone, since they cost allocations.
+/// The blocks of some stages. on_stage(i, shape) sees the map of each stage before its downsampling. Names
+/// are made for watchers alone, since they cost allocations.
 template <typename OnStage>
-MapShape run_stages(const Network& network, Pass& pass, const ImageBatch& images, const Watchers& watchers,
-                    const OnStage& on_stage) {
+MapShape run_stages(const Network& network, Pass& pass, RowRange stages, MapShape shape,
+                    const Watchers& watchers, const OnStage& on_stage) {
   const bool watched = watchers.observe || watchers.profile != nullptr;
-  const auto show = [&](const std::string& name, const MapShape& shape) {
+  const auto show = [&](const std::string& name) {
     if (watchers.observe) watchers.observe(name, shape, pass.map());
   };
-  if (watched) pass.run().enter("patch_embed");
-  MapShape shape = pass.stem(images);
-  if (watched) show("patch_embed", shape);
-  for (std::size_t i = 0; i < network.stages.size(); ++i) {
+  for (auto i = static_cast<std::size_t>(stages.begin); i < static_cast<std::size_t>(stages.end); ++i) {
     const Stage& stage = network.stages[i];
     for (std::size_t j = 0; j < stage.blocks.size(); ++j) {
       if (watched) pass.run().enter(fmt::format("layers.{}.blocks.{}", i, j));
       pass.block(stage.blocks[j], shape);
-      if (watched) show(fmt::format("layers.{}.blocks.{}", i, j), shape);
+      if (watched) show(fmt::format("layers.{}.blocks.{}", i, j));
     }
     on_stage(i, shape);
     if (watched) pass.run().enter(fmt::format("layers.{}.downsample.conv", i));
     for (const Downsampling& down : stage.downsample) shape = pass.downsample(down, shape);
-    if (watched) show(fmt::format("layers.{}", i), shape);
+    if (watched) show(fmt::format("layers.{}", i));
   }
   if (watched) pass.run().enter("");
   return shape;
 }
 
+/// Stem and all stages. on_stage(i, shape, first) sees the map of a stage for the images from `first` on.
+template <typename OnStage>
+MapShape run_network(const Network& network, Pass& pass, const ImageBatch& images, const BatchPlan& plan,
+                     const Watchers& watchers, const OnStage& on_stage) {
+  const auto joint = static_cast<std::int64_t>(plan.grouped() ? plan.joint_stage : network.stages.size());
+  MapShape shape;
+  for (std::int64_t first = 0; first < images.count; first += plan.group) {
+    if (watchers.profile != nullptr) pass.run().enter("patch_embed");
+    shape = pass.stem(images_of(network, images, first, plan.group));
+    if (watchers.observe) watchers.observe("patch_embed", shape, pass.map());
+    shape = run_stages(network, pass, {0, joint}, shape, watchers,
+                       [&](std::size_t i, const MapShape& map) { on_stage(i, map, first); });
+    if (plan.grouped()) pass.keep(shape, first);
+  }
+  if (!plan.grouped()) return shape;
+  pass.join();
+  shape.images = images.count;
+  return run_stages(network, pass, {joint, std::ssize(network.stages)}, shape, watchers,
+                    [&](std::size_t i, const MapShape& map) { on_stage(i, map, 0); });
+}
+
 }  // namespace
+
+BatchPlan plan_for(const Network& network, const ImageBatch& images, const Watchers& watchers) {
+  return watchers.observe ? undivided(images) : plan_batch(network, images);
+}
 
 void forward(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
              Workspace& workspace, const ClassifierOutput& output, const Watchers& watchers) {
-  workspace.reserve(plan_workspace(network, images.count, images.height, images.width, parallel.threads()));
+  const BatchPlan plan = plan_for(network, images, watchers);
+  workspace.reserve(plan_workspace(network, plan, parallel.threads()));
   Pass pass(network, parallel, workspace, watchers.profile);
-  const MapShape shape = run_stages(network, pass, images, watchers, [](std::size_t, const MapShape&) {});
+  const MapShape shape =
+      run_network(network, pass, images, plan, watchers, [](std::size_t, const MapShape&, std::int64_t) {});
   pass.head(shape, output.pooled, output.logits);
 }
 
 namespace {
 
 /// The backbone's maps behind their norms, from `memory` on, and where the memory behind them begins.
-Features run_backbone(const Network& network, Pass& pass, const ImageBatch& images, const Watchers& watchers,
-                      float*& memory) {
+Features run_backbone(const Network& network, Pass& pass, const ImageBatch& images, const BatchPlan& plan,
+                      const Watchers& watchers, float*& memory) {
+  const auto shapes = stage_shapes(network, images.count, images.height, images.width);
+  std::array<float*, kMaxStages> maps{};
   Features features;
-  run_stages(network, pass, images, watchers, [&](std::size_t i, const MapShape& shape) {
-    pass.run().enter("");
-    pass.normalise_stage(network.stages[i].out_norm, shape, memory);
-    features.add({shape, memory});
-    if (watchers.observe) watchers.observe(fmt::format("backbone.{}", i), shape, memory);
-    memory += shape.size();
-  });
+  for (std::size_t i = 0; i < network.stages.size(); ++i) {
+    maps[i] = memory;
+    features.add({shapes[i], memory});
+    memory += shapes[i].size();
+  }
+  run_network(network, pass, images, plan, watchers,
+              [&](std::size_t i, const MapShape& shape, std::int64_t first) {
+                pass.run().enter("");
+                pass.normalise_stage(network.stages[i].out_norm, shape,
+                                     maps[i] + first * shape.size() / shape.images);
+                if (watchers.observe) watchers.observe(fmt::format("backbone.{}", i), shape, maps[i]);
+              });
   return features;
 }
 
@@ -405,19 +447,21 @@ Features run_backbone(const Network& network, Pass& pass, const ImageBatch& imag
 
 Map forward_segmentor(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
                       Workspace& workspace, const Watchers& watchers) {
-  workspace.reserve(plan_workspace(network, images.count, images.height, images.width, parallel.threads()));
+  const BatchPlan plan = plan_for(network, images, watchers);
+  workspace.reserve(plan_workspace(network, plan, parallel.threads()));
   Pass pass(network, parallel, workspace, watchers.profile);
   float* memory = workspace.decode.data();
-  const Features features = run_backbone(network, pass, images, watchers, memory);
+  const Features features = run_backbone(network, pass, images, plan, watchers, memory);
   return decode(*network.decode_head, features, memory, pass.run(), watchers.observe);
 }
 
 DetectorMaps forward_detector(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
                               Workspace& workspace, const Watchers& watchers) {
-  workspace.reserve(plan_workspace(network, images.count, images.height, images.width, parallel.threads()));
+  const BatchPlan plan = plan_for(network, images, watchers);
+  workspace.reserve(plan_workspace(network, plan, parallel.threads()));
   Pass pass(network, parallel, workspace, watchers.profile);
   float* memory = workspace.decode.data();
-  const Features features = run_backbone(network, pass, images, watchers, memory);
+  const Features features = run_backbone(network, pass, images, plan, watchers, memory);
   return detector_maps(*network.detector, features, memory, pass.run(), watchers.observe);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/parallel.h"
+#include "engine/batch_plan.h"
 #include "engine/detector.h"
 #include "engine/executor.h"
 #include "engine/map.h"
@@ -15,6 +16,9 @@ struct Watchers {
   Observer observe;
   Profile* profile = nullptr;
 };
+
+/// How a batch will pass; together for who wants to see whole maps.
+BatchPlan plan_for(const Network& network, const ImageBatch& images, const Watchers& watchers);
 
 /// What a classifier makes of images, for memory of the caller's.
 struct ClassifierOutput {

@@ -62,7 +62,8 @@ struct Session::Implementation {
         pool(thread_count(options.threads)),
         memory_limit(options.memory_limit > 0 ? options.memory_limit : memory_of_machine()) {}
 
-  void check(const engine::Network& network, const ImageBatch& images) const {
+  void check(const engine::Network& network, const ImageBatch& images,
+             const engine::Watchers& watchers) const {
     if (images.data == nullptr || images.count < 1 || images.height < 1 || images.width < 1) {
       fail("the model got an empty batch of images ({} of {} x {})", images.count, images.height,
            images.width);
@@ -72,8 +73,8 @@ struct Session::Implementation {
       fail("a detector's images have sides that are multiples of {}, not {} x {}", kImageMultiple,
            images.height, images.width);
     }
-    const std::int64_t bytes =
-        engine::plan_workspace(network, images.count, images.height, images.width, pool.threads()).bytes();
+    const engine::BatchPlan plan = engine::plan_for(network, images, watchers);
+    const std::int64_t bytes = engine::plan_workspace(network, plan, pool.threads()).bytes();
     if (bytes > memory_limit) {
       fail("out of memory: {} needs {} bytes to work in, allowed are {}", described(images), bytes,
            memory_limit);
@@ -81,7 +82,7 @@ struct Session::Implementation {
   }
 
   void run(const engine::Network& network, const ImageBatch& images, const engine::Watchers& watchers) {
-    check(network, images);
+    check(network, images, watchers);
     maps.reset();
     if (network.detector) {
       maps = engine::forward_detector(network, images, pool.parallel_for(), workspace, watchers);
@@ -272,7 +273,10 @@ std::vector<StepTime> Session::profile(const ImageBatch& images) {
 }
 
 std::int64_t Session::required_bytes(std::int64_t count, std::int64_t height, std::int64_t width) const {
-  return engine::plan_workspace(model().implementation_->network, count, height, width, threads()).bytes();
+  const engine::Network& network = model().implementation_->network;
+  const engine::BatchPlan plan =
+      engine::plan_batch(network, {.count = count, .height = height, .width = width});
+  return engine::plan_workspace(network, plan, threads()).bytes();
 }
 
 std::int64_t Session::working_bytes() const {

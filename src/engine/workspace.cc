@@ -26,25 +26,28 @@ void grow(kernels::AlignedVector<float>& values, std::int64_t floats) {
 
 }  // namespace
 
-WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::int64_t height,
-                             std::int64_t width, int threads) {
-  const Stem& stem = network.stem;
-  const MapShape in{count, height, width, stem_padded(network.architecture.in_channels)};
-  const MapShape half = halved(in, stem.conv1.outputs());
-  MapShape shape = halved(half, stem.conv3_1.outputs());
-  WorkspacePlan plan{.map = shape.size(), .wide = std::max(in.size() + half.size(), 3 * half.size())};
+WorkspacePlan plan_workspace(const Network& network, const BatchPlan& batch, int threads) {
+  const MapShape in{batch.group, batch.height, batch.width, stem_padded(network.architecture.in_channels)};
+  const MapShape half = halved(in, network.stem.conv1.outputs());
+  WorkspacePlan plan{.wide = std::max(in.size() + half.size(), 3 * half.size())};
+  const auto shapes = stage_shapes(network, batch.count, batch.height, batch.width);
   Features features;
-  for (const Stage& stage : network.stages) {
-    features.add({shape, nullptr});
+  for (std::size_t i = 0; i < network.stages.size(); ++i) {
+    const Stage& stage = network.stages[i];
+    features.add({shapes[i], nullptr});
+    MapShape shape = shapes[i];
+    shape.images = batch.images_of(i);
+    plan.map = std::max(plan.map, shape.size());
+    if (batch.grouped() && i >= batch.joint_stage) plan.joint = std::max(plan.joint, shape.size());
     for (const Block& block : stage.blocks) plan.wide = std::max(plan.wide, wide_of(block, shape.tokens()));
     for (const Downsampling& down : stage.downsample) {
       plan.wide = std::max(plan.wide, downsampling_memory(down, shape, threads));
-      shape = halved(shape, down.reduce.outputs());
-      plan.map = std::max(plan.map, shape.size());
+      plan.map = std::max(plan.map, halved(shape, down.reduce.outputs()).size());
     }
   }
-  const std::int64_t pooled_parts = divide_up(shape.height * shape.width, kPoolRows);
-  plan.wide = std::max(plan.wide, count * pooled_parts * shape.channels);
+  const MapShape& last = features.back().shape;
+  const std::int64_t pooled_parts = divide_up(last.height * last.width, kPoolRows);
+  plan.wide = std::max(plan.wide, last.images * pooled_parts * last.channels);
   if (network.decode_head) {
     plan.decode = decode_memory(*network.decode_head, features);
     for (const Map& feature : features) plan.decode += feature.shape.size();
@@ -59,13 +62,14 @@ WorkspacePlan plan_workspace(const Network& network, std::int64_t count, std::in
 
 void Workspace::reserve(const WorkspacePlan& plan) {
   for (auto& map : maps) grow(map, plan.map);
+  grow(joint, plan.joint);
   grow(wide, plan.wide);
   grow(decode, plan.decode);
 }
 
 std::int64_t Workspace::bytes() const {
   const auto floats =
-      static_cast<std::int64_t>(maps[0].size() + maps[1].size() + wide.size() + decode.size());
+      static_cast<std::int64_t>(maps[0].size() + maps[1].size() + joint.size() + wide.size() + decode.size());
   return floats * static_cast<std::int64_t>(sizeof(float)) + scratch.bytes();
 }
 

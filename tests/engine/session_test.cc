@@ -56,19 +56,46 @@ TEST(Session, AnySizeAndNumberOfThreadsOnEveryInstructionSet) {
   }
 }
 
+/// What a session makes of image i of a batch is what it makes of that image alone.
+template <typename Run>
+void expect_equal_to_its_images(const Images& images, const Run& run) {
+  const std::vector<float> all = run(images.batch());
+  const std::size_t each = all.size() / static_cast<std::size_t>(images.count);
+  for (std::int64_t i = 0; i < images.count; ++i) {
+    const auto part = std::span(all).subspan(static_cast<std::size_t>(i) * each, each);
+    EXPECT_LE(relative_deviation(widened(part), widened(run(images.batch(i)))), kRounding) << i;
+  }
+}
+
+/// The smaller images pass together, the larger ones in groups of four and of one.
+const Images kBatches[] = {{5, 18, 23}, {5, 150, 90}, {3, 210, 300}};
+
 TEST(Session, ABatchEqualsItsImages) {
   const Model model = Model::build(small_weights());
   for (const int threads : {1, 2}) {
     Session session(model, {.threads = threads});
-    const Images images(5, 18, 23);
-    const std::vector<float> all = run(session, images.batch());
-    const std::size_t classes = all.size() / 5;
-    for (std::size_t i = 0; i < 5; ++i) {
-      const std::vector<float> one = run(session, images.batch(static_cast<std::int64_t>(i)));
-      EXPECT_LE(relative_deviation(widened(std::span(all).subspan(i * classes, classes)), widened(one)),
-                kRounding);
+    for (const Images& images : kBatches) {
+      SCOPED_TRACE(testing::Message() << images.height << " x " << images.width << ", " << threads);
+      expect_equal_to_its_images(images, [&](const ImageBatch& batch) { return run(session, batch); });
     }
   }
+}
+
+TEST(Session, ABatchEqualsItsImagesInASegmentor) {
+  const Model model = Model::load(golden("segmentation/nano/checkpoint.pth"));
+  Session session(model, {.threads = 2});
+  for (const Images& images : kBatches) {
+    SCOPED_TRACE(testing::Message() << images.height << " x " << images.width);
+    expect_equal_to_its_images(images, [&](const ImageBatch& batch) {
+      const std::span<const float> values = session.scores(batch).values;
+      return std::vector<float>(values.begin(), values.end());
+    });
+  }
+}
+
+TEST(Session, TheFirstStagesWorkInTheMemoryOfAGroup) {
+  const Session session(Model::build(small_weights()), {.threads = 1});
+  EXPECT_LT(session.required_bytes(64, 256, 256), 24 * session.required_bytes(1, 256, 256));
 }
 
 TEST(Session, LayoutsAreTheSameImages) {
