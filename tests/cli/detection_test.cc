@@ -257,8 +257,8 @@ TEST_F(DetectionTraining, BrokenPicturesAreLeftOutOrStopTheRun) {
 }
 
 TEST_F(DetectionTraining, WhatMeansNothingIsRefused) {
-  for (const char* key : {"model.fusion=off", "train.mesa=1", "detection.fit=[1]", "detection.crop=[9,5]",
-                          "optimizer.milestones=[5,3]"}) {
+  for (const char* key : {"model.fusion=off", "train.device=cuda", "train.mesa=1", "detection.fit=[1]",
+                          "detection.crop=[9,5]", "optimizer.milestones=[5,3]"}) {
     const Outcome outcome = train("run", {key});
     EXPECT_EQ(outcome.code, 2) << key;
     EXPECT_THAT(outcome.error, HasSubstr(std::string(key).substr(0, std::string(key).find('=')))) << key;

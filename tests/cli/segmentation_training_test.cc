@@ -150,8 +150,8 @@ TEST_F(SegmentationTraining, BrokenMasksAreLeftOutOrStopTheRun) {
 }
 
 TEST_F(SegmentationTraining, WhatOnlyClassifiersHaveIsRefused) {
-  for (const char* key : {"model.fusion=off", "train.frozen_stages=1", "optimizer.layer_decay=0.5",
-                          "train.mesa=1", "segmentation.fit=[1]"}) {
+  for (const char* key : {"model.fusion=off", "train.device=cuda", "train.frozen_stages=1",
+                          "optimizer.layer_decay=0.5", "train.mesa=1", "segmentation.fit=[1]"}) {
     const Outcome outcome = train("run", {key});
     EXPECT_EQ(outcome.code, 2) << key;
     EXPECT_THAT(outcome.error, HasSubstr(std::string(key).substr(0, std::string(key).find('=')))) << key;
