@@ -90,7 +90,7 @@ struct StepTime {
   std::string layer;   ///< "layers.0.blocks.1.self_attention.in_proj"
   std::string kernel;  ///< which of the engine's kernels ran: "linear", "depthwise", "scan", "fusion" …
   double seconds = 0.0;
-  double flops = 0.0;  ///< multiplications and additions of the layer's definition
+  double flops = 0.0;  ///< multiplications and additions that the kernel carries out
   double bytes = 0.0;  ///< read and written at least: inputs, outputs and weights, once each
 };
 
