@@ -15,6 +15,7 @@
 #include "train/batch.h"
 #include "train/checkpoint.h"
 #include "train/classifier_start.h"
+#include "train/epoch_report.h"
 #include "train/evaluate.h"
 #include "train/journal.h"
 #include "train/plan.h"
@@ -25,10 +26,6 @@
 
 namespace spatialmamba::train {
 namespace {
-
-std::string percent(const std::optional<double>& share) {
-  return share ? fmt::format("{:.2f} %", 100.0 * *share) : std::string("-");
-}
 
 class Run {
  public:
@@ -162,17 +159,10 @@ bool Run::stop_requested() const {
 bool Run::out_of_patience() const {
   if (recipe_.train.patience == 0 || progress_.history.empty() || !progress_.history.back().top1)
     return false;
-  std::int64_t best_epoch = 0;
-  double best = -1.0;
-  for (const EpochRecord& record : progress_.history) {
-    const double top1 = std::max(record.top1.value_or(-1.0), record.ema_top1.value_or(-1.0));
-    if (top1 > best) {
-      best = top1;
-      best_epoch = record.epoch;
-    }
-  }
-  if (progress_.epoch - best_epoch < recipe_.train.patience) return false;
-  options_.say(fmt::format("stopped early: the best top-1, {}, is of epoch {}", percent(best), best_epoch));
+  const BestEpoch best = best_epoch(progress_.history);
+  if (progress_.epoch - best.epoch < recipe_.train.patience) return false;
+  options_.say(
+      fmt::format("stopped early: the best top-1, {}, is of epoch {}", percent(best.top1), best.epoch));
   return true;
 }
 
@@ -339,16 +329,7 @@ void Run::keep_best(const EpochRecord& record) {
 }
 
 void Run::report_epoch(const EpochRecord& record) const {
-  std::string line = fmt::format("{}  loss {:.4f}", epoch_label(), record.train_loss);
-  if (record.top1) line += fmt::format("  top-1 {}  top-5 {}", percent(record.top1), percent(record.top5));
-  if (record.ema_top1) line += fmt::format("  EMA top-1 {}", percent(record.ema_top1));
-  const Throughput pace = throughput();
-  line += fmt::format("  lr {:.2e}  {:.0f} img/s  data wait {:.0f} %  peak {:.0f} MiB", record.learning_rate,
-                      record.images_per_second, 100.0 * pace.data_wait, pace.peak_memory);
-  if (pace.device_memory) line += fmt::format(" ({:.0f} MiB on the GPU)", *pace.device_memory);
-  line += fmt::format("  {}", format_duration(record.seconds));
-  if (progress_.epoch_skipped > 0) line += fmt::format("  {} updates skipped", progress_.epoch_skipped);
-  options_.say(line);
+  options_.say(fmt::format("{}  {}", epoch_label(), describe(record, throughput(), progress_.epoch_skipped)));
 }
 
 Run::Outcome Run::finish_epoch() {

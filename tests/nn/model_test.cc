@@ -99,14 +99,15 @@ void expect_full_model(const FullModelCase& golden_model, TypedTolerance run, co
 
 class FullModel : public testing::TestWithParam<const char*> {};
 
-/// Every golden of the variant that is at hand, in both types.
+/// Every golden of the variant that is at hand.
 TEST_P(FullModel, StagesAndLogits) {
   const std::vector<std::filesystem::path> files = full_model_files(GetParam());
   if (files.empty()) GTEST_SKIP() << "no golden of variant " << GetParam();
   for (const std::filesystem::path& path : files) {
     const FullModelCase golden_model = full_model_case(path);
+    // LibTorch's operators are slow in double; the nano model passes through them so.
+    expect_full_model(golden_model, {torch::kFloat64, 1e-11}, ways().front());
     for (const Way& way : ways()) {
-      expect_full_model(golden_model, {torch::kFloat64, 1e-11}, way);
       expect_full_model(golden_model, {torch::kFloat32, 2e-5}, way);
     }
   }
