@@ -4,10 +4,10 @@
 #include <array>
 
 #include "base/error.h"
-#include "engine/convolution.h"
 #include "engine/depthwise.h"
 #include "engine/detector.h"
 #include "engine/downsampling.h"
+#include "engine/stem.h"
 #include "engine/upernet.h"
 #include "kernels/layer_norm.h"
 #include "kernels/normalise_rows.h"
@@ -32,7 +32,7 @@ class Pass {
 
   const Executor& run() const { return run_; }
 
-  MapShape stem(const ImageBatch& images);
+  MapShape stem(const ImageBatch& images) { return run_stem(run_, network_, images, wide(), current()); }
   void block(const Block& block, const MapShape& shape);
   MapShape downsample(const Downsampling& down, const MapShape& shape);
   void head(const MapShape& shape, float* pooled, float* logits);
@@ -52,8 +52,6 @@ class Pass {
   float* other() const { return maps_[1 - current_]; }
   float* wide() { return workspace_.wide.data(); }
 
-  void stem_convolution(std::string_view name, const StemConvolution& convolution, const Map& map,
-                        const ConvolutionOutput& output);
   /// A task's rows of conv(x), which are left in `sum`, normalised and packed for the layer.
   PackedRows pack_normalised(const DepthwiseWeights& conv, const PackedLinear& layer, const MapShape& shape,
                              const Task& task, float* sum, TaskMemory& memory);
@@ -92,60 +90,6 @@ PackedRows Pass::pack_normalised(const DepthwiseWeights& conv, const PackedLinea
 float* Pass::place_of_sum(const MapShape& shape, const Task& task, TaskMemory& memory) {
   if (task.split == 0) return other() + task.rows.begin * shape.channels;
   return memory.take(task.count() * shape.channels);
-}
-
-void Pass::stem_convolution(std::string_view name, const StemConvolution& convolution, const Map& map,
-                            const ConvolutionOutput& output) {
-  if (const auto* tiles = std::get_if<TileConvolution>(&convolution)) {
-    convolve(run_, name, *tiles, map, output);
-    return;
-  }
-  const MapShape& shape = map.shape;
-  convolve_patches(run_, name, std::get<PackedLinear>(convolution),
-                   {map.data, shape.images, shape.height, shape.width, shape.channels, 1},
-                   {.data = output.data,
-                    .stride = shape.channels,
-                    .activation = output.relu ? GemmActivation::relu : GemmActivation::none,
-                    .residual = output.residual,
-                    .residual_stride = shape.channels});
-}
-
-MapShape Pass::stem(const ImageBatch& images) {
-  const Stem& stem = network_.stem;
-  const std::int64_t in_channels = network_.architecture.in_channels;
-  const MapShape in{images.count, images.height, images.width, stem_padded(in_channels)};
-  const MapShape half = halved(in, stem.conv1.outputs());
-  const MapShape out = halved(half, stem.conv3_1.outputs());
-
-  // The images make room for the output of the third convolution.
-  float* a = wide();
-  float* pixels = a + half.size();
-  float* b = pixels;
-  float* c = a + 2 * half.size();
-  run_.step("images", "layout", 0.0, 2 * in.size(),
-            [&] { copy_images(images, in_channels, pixels, run_.parallel()); });
-  convolve_patches(run_, "conv1", stem.conv1, {pixels, in.images, in.height, in.width, in.channels, 2},
-                   {.data = a, .stride = half.channels, .activation = GemmActivation::relu});
-  stem_convolution("conv2.0", stem.conv2_0, {half, a}, {.data = b, .relu = true});
-  stem_convolution("conv2.1", stem.conv2_1, {half, b}, {.data = c, .residual = a});
-
-  const ConvInput last{c, half.images, half.height, half.width, half.channels, 2};
-  const TaskGrid tasks = run_.grid(out.tokens(), stem.conv3_0);
-  const std::int64_t floats =
-      stem.conv3_0.packed_size(tasks.block_rows()) + stem.conv3_1.packed_size(tasks.block_rows());
-  run_.step("conv3", "convolution",
-            linear_flops(stem.conv3_0, out.tokens()) + linear_flops(stem.conv3_1, out.tokens()),
-            half.size() + out.size(), [&] {
-              run_.for_tasks(tasks, floats, [&](const Task& task, TaskMemory& memory) {
-                const PackedRows patches = memory.take_packed(stem.conv3_0, task.count());
-                const PackedRows hidden = memory.take_packed(stem.conv3_1, task.count());
-                pack_patches(stem.conv3_0, last, task.rows, patches);
-                stem.conv3_0.multiply(patches, GemmActivation::relu, stem.conv3_1, hidden);
-                stem.conv3_1.multiply(hidden, task.columns(stem.conv3_1),
-                                      at_rows({.data = current(), .stride = out.channels}, task));
-              });
-            });
-  return out;
 }
 
 /// x += cpe1(x); then x and gate [tokens, E], the two halves of in_proj(ln_1(x)), the gate through SiLU.

@@ -4,6 +4,7 @@
 
 #include "engine/detector.h"
 #include "engine/downsampling.h"
+#include "engine/stem.h"
 #include "engine/tasks.h"
 #include "engine/upernet.h"
 
@@ -27,9 +28,7 @@ void grow(kernels::AlignedVector<float>& values, std::int64_t floats) {
 }  // namespace
 
 WorkspacePlan plan_workspace(const Network& network, const BatchPlan& batch, int threads) {
-  const MapShape in{batch.group, batch.height, batch.width, stem_padded(network.architecture.in_channels)};
-  const MapShape half = halved(in, network.stem.conv1.outputs());
-  WorkspacePlan plan{.wide = std::max(in.size() + half.size(), 3 * half.size())};
+  WorkspacePlan plan{.wide = stem_memory(network, batch.group, batch.height, batch.width)};
   const auto shapes = stage_shapes(network, batch.count, batch.height, batch.width);
   Features features;
   for (std::size_t i = 0; i < network.stages.size(); ++i) {
