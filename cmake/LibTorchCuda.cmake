@@ -2,7 +2,8 @@
 # CUDA's libraries lie beside that of LibTorch, where its libraries look for them: nvidia/*/{include,lib}.
 foreach(library torch_cuda c10_cuda)
   if(NOT EXISTS "${SPATIALMAMBA_LIBTORCH}/lib/lib${library}.so")
-    message(FATAL_ERROR "lib${library}.so not found in '${SPATIALMAMBA_LIBTORCH}/lib'. Run ./setup --cuda.")
+    message(FATAL_ERROR "lib${library}.so not found in '${SPATIALMAMBA_LIBTORCH}/lib'. Run ./setup --cuda; "
+      "a build folder that was for CPUs alone forgets its LibTorch with -USPATIALMAMBA_LIBTORCH.")
   endif()
 endforeach()
 file(GLOB cuda_includes LIST_DIRECTORIES true "${SPATIALMAMBA_LIBTORCH}/../nvidia/*/include")

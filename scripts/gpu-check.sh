@@ -14,14 +14,17 @@ program=build/cuda/spatialmamba
 
 command -v nvidia-smi >/dev/null || { echo "gpu-check: no nvidia-smi here, so no GPU to check" >&2; exit 1; }
 nvidia-smi -L
-gpus="$(nvidia-smi -L | wc -l)"
+gpus="$(nvidia-smi -L | grep -c '^GPU ')"
+if [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then gpus="$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | wc -l)"; fi
 ./setup --cuda
 cmake --preset cuda --log-level=WARNING
 cmake --build --preset cuda
 ctest --preset cuda -R '^(nn_composed|nn_layers|nn_model|train_trace|train_parts|train_composed|train_run)$'
 
+runs=()
 train() { # NAME LAUNCHER... -- KEY=VALUE...
   local name="$1" launcher=()
+  runs+=("$name")
   shift
   while [ "$1" != -- ]; do launcher+=("$1"); shift; done
   shift
@@ -34,10 +37,10 @@ train gpu_bf16 -- train.device=cuda train.precision=bf16
 train gpu_fp16 -- train.device=cuda train.precision=fp16
 if [ "$gpus" -ge 2 ]; then train two_gpus launch -n 2 -- train.device=cuda; fi
 
-python3 - "$out" <<'EOF'
+python3 - "$out" "${runs[@]}" <<'EOF'
 import json, pathlib, sys
 
-rows = {path.parent.name: json.loads(path.read_text()) for path in sorted(pathlib.Path(sys.argv[1]).glob("*/summary.json"))}
+rows = {name: json.loads((pathlib.Path(sys.argv[1]) / name / "summary.json").read_text()) for name in sys.argv[2:]}
 print(f"{'run':10} {'top-1':>8} {'seconds':>8} {'GPU MiB':>8}")
 for name, row in rows.items():
     print(f"{name:10} {100 * row['top1']:7.2f}% {row['train_seconds']:8.1f} {row.get('peak_device_memory_mib', 0):8.0f}")

@@ -87,11 +87,11 @@ struct SessionOptions {
 
 /// What one step of a forward pass took.
 struct StepTime {
-  std::string layer;   ///< "layers.0.blocks.1.self_attention.in_proj"
-  std::string kernel;  ///< which of the engine's kernels ran: "linear", "depthwise", "scan", "fusion" …
+  std::string layer;   ///< "layers.0.blocks.1.cpe1+ln_1+in_proj"
+  std::string kernel;  ///< which of the engine's kernels ran: "linear", "scan + fusion" …
   double seconds = 0.0;
   double flops = 0.0;  ///< multiplications and additions that the kernel carries out
-  double bytes = 0.0;  ///< read and written at least: inputs, outputs and weights, once each
+  double bytes = 0.0;  ///< read and written at least: inputs, outputs and weights, for each group of images
 };
 
 /// Class scores of a segmentor at a quarter of the images' size: [count, height, width, classes], row-major.
@@ -170,7 +170,8 @@ class Session {
   /// Runs once and says where the time went, step by step.
   std::vector<StepTime> profile(const ImageBatch& images);
 
-  /// Bytes of working memory that a batch of this size needs, but for a few MB per thread.
+  /// Bytes of working memory that a batch of this size needs, but for a few MB per thread. stages() keeps
+  /// whole maps of all images and needs more. Throws Error for a size that cannot be.
   std::int64_t required_bytes(std::int64_t count, std::int64_t height, std::int64_t width) const;
   /// Bytes of working memory held now.
   std::int64_t working_bytes() const;

@@ -3,6 +3,8 @@
 #include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
 
+#include <cstdlib>
+
 #include "base/error.h"
 #include "device/cuda.h"
 
@@ -23,6 +25,11 @@ torch::Device open_gpu(int local_rank) {
         "train.device is cuda: no GPU was found; is the NVIDIA driver loaded, and CUDA_VISIBLE_DEVICES "
         "right?");
   }
+  // A scheduler that gives each process a GPU of its own shows it no other.
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  const bool own =
+      visible != nullptr && *visible != '\0' && std::string_view(visible).find(',') == std::string_view::npos;
+  if (own) local_rank = 0;
   if (local_rank >= gpus) {
     fail("train.device is cuda: process {} of this machine has no GPU of its own, there are {}", local_rank,
          gpus);

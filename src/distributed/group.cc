@@ -97,7 +97,7 @@ void Group::guard(const std::function<void()>& work) {
 }
 
 void Group::add_gpu(const torch::Device& gpu) {
-  device::add_nccl(*processes_, store_, gpu, timeout_);
+  guard([&] { device::add_nccl(*processes_, store_, gpu, timeout_); });
   torch::Tensor all_have_theirs = torch::ones({1}, gpu);
   sum(all_have_theirs);
 }

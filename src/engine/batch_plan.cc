@@ -5,10 +5,11 @@
 namespace spatialmamba::engine {
 namespace {
 
-/// Tokens of the first stage that fill a group: those of 224 x 224 pixels, and a few more.
-constexpr std::int64_t kGroupTokens = 4096;
-/// A group that has fewer in some stage makes too little of that stage's weights.
-constexpr std::int64_t kLeastTokens = 512;
+/// Tokens of the first stage that fill a group, for each thread, which brings a cache of its own: two threads
+/// take one image of 224 x 224 pixels.
+constexpr std::int64_t kGroupTokens = 2048;
+/// A group that has fewer for each thread makes too little of a stage's weights, and tasks too small.
+constexpr std::int64_t kLeastTokens = 256;
 
 }  // namespace
 
@@ -29,20 +30,20 @@ BatchPlan undivided(const ImageBatch& images) {
   return {.count = images.count, .height = images.height, .width = images.width, .group = images.count};
 }
 
-BatchPlan plan_batch(const Network& network, const ImageBatch& images) {
+BatchPlan plan_batch(const Network& network, const ImageBatch& images, int threads) {
   BatchPlan plan = undivided(images);
   const auto shapes = stage_shapes(network, 1, images.height, images.width);
-  plan.group = std::clamp<std::int64_t>(kGroupTokens / shapes[0].tokens(), 1, images.count);
+  plan.group = std::clamp<std::int64_t>(threads * kGroupTokens / shapes[0].tokens(), 1, images.count);
   if (!plan.grouped()) return plan;
   const std::size_t last = network.stages.size() - 1;
-  while (plan.joint_stage < last && plan.group * shapes[plan.joint_stage].tokens() >= kLeastTokens) {
+  while (plan.joint_stage < last &&
+         plan.group * shapes[plan.joint_stage].tokens() >= threads * kLeastTokens) {
     ++plan.joint_stage;
   }
   return plan.joint_stage > 0 ? plan : undivided(images);
 }
 
-ImageBatch images_of(const Network& network, const ImageBatch& batch, std::int64_t first,
-                     std::int64_t count) {
+ImageBatch slice(const Network& network, const ImageBatch& batch, std::int64_t first, std::int64_t count) {
   ImageBatch part = batch;
   part.data += first * batch.height * batch.width * network.architecture.in_channels;
   part.count = std::min(count, batch.count - first);

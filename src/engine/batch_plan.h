@@ -22,10 +22,10 @@ struct BatchPlan {
 
   bool grouped() const { return group < count; }
   /// Images that a stage takes at a time.
-  std::int64_t images_of(std::size_t stage) const { return stage < joint_stage ? group : count; }
+  std::int64_t images_at(std::size_t stage) const { return stage < joint_stage ? group : count; }
 };
 
-BatchPlan plan_batch(const Network& network, const ImageBatch& images);
+BatchPlan plan_batch(const Network& network, const ImageBatch& images, int threads);
 
 /// All images together all the way, for who wants to see whole maps.
 BatchPlan undivided(const ImageBatch& images);
@@ -34,7 +34,7 @@ BatchPlan undivided(const ImageBatch& images);
 std::array<MapShape, kMaxStages> stage_shapes(const Network& network, std::int64_t images,
                                               std::int64_t height, std::int64_t width);
 
-/// Some images of a batch: `count` of them from `first` on, or those that are left.
-ImageBatch images_of(const Network& network, const ImageBatch& batch, std::int64_t first, std::int64_t count);
+/// Part of a batch: `count` of its images from `first` on, or those that are left.
+ImageBatch slice(const Network& network, const ImageBatch& batch, std::int64_t first, std::int64_t count);
 
 }  // namespace spatialmamba::engine

@@ -1,22 +1,19 @@
 #include "engine/executor.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 
 namespace spatialmamba::engine {
 
 void Profile::add(std::string_view part, std::string_view kernel, double seconds, double flops,
                   double bytes) {
-  const std::string layer = module_.empty() ? std::string(part) : fmt::format("{}.{}", module_, part);
-  const auto same = std::ranges::find(steps_, layer, &StepTime::layer);
-  if (same == steps_.end()) {
-    steps_.push_back({layer, std::string(kernel), seconds, flops, bytes});
-    return;
+  if (next_ == steps_.size()) {
+    const std::string layer = module_.empty() ? std::string(part) : fmt::format("{}.{}", module_, part);
+    steps_.push_back({.layer = layer, .kernel = std::string(kernel)});
   }
-  same->seconds += seconds;
-  same->flops += flops;
-  same->bytes += bytes;
+  StepTime& step = steps_[next_++];
+  step.seconds += seconds;
+  step.flops += flops;
+  step.bytes += bytes;
 }
 
 void Executor::apply(const kernels::PackedLinear& layer, std::int64_t rows, const float* x,

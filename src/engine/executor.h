@@ -15,17 +15,20 @@
 
 namespace spatialmamba::engine {
 
-/// Collects the times of a pass's steps; those of one name, which groups of images take one by one, are one.
+/// Collects the times of a pass's steps. What groups of images repeat is summed up.
 class Profile {
  public:
   const std::vector<StepTime>& steps() const { return steps_; }
   /// The module whose parts the next steps are.
   void enter(std::string module) { module_ = std::move(module); }
   void add(std::string_view part, std::string_view kernel, double seconds, double flops, double bytes);
+  /// The next steps are those from the first one on again, for other images.
+  void rewind() { next_ = 0; }
 
  private:
   std::string module_;
   std::vector<StepTime> steps_;
+  std::size_t next_ = 0;
 };
 
 inline double linear_flops(const kernels::PackedLinear& layer, std::int64_t rows) {

@@ -41,9 +41,7 @@ class Pass {
 
   const float* map() const { return current(); }
   /// Puts the map of a group aside, whose first image is number `first` of the batch.
-  void keep(const MapShape& shape, std::int64_t first) {
-    std::copy_n(map(), shape.size(), workspace_.joint.data() + first * shape.size() / shape.images);
-  }
+  void keep(const MapShape& shape, std::int64_t first);
   /// Goes on with what was kept of all groups.
   void join() { maps_ = {workspace_.joint.data(), workspace_.maps[0].data()}, current_ = 0; }
 
@@ -249,6 +247,16 @@ MapShape Pass::downsample(const Downsampling& down, const MapShape& shape) {
   return halved(shape, down.reduce.outputs());
 }
 
+void Pass::keep(const MapShape& shape, std::int64_t first) {
+  const std::int64_t image = shape.size() / shape.images;
+  run_.step("join", "layout", 0.0, 2 * shape.size(), [&] {
+    run_.parallel()(shape.images, 1, [&](std::int64_t begin, std::int64_t end) {
+      std::copy_n(current() + begin * image, (end - begin) * image,
+                  workspace_.joint.data() + (first + begin) * image);
+    });
+  });
+}
+
 void Pass::normalise_stage(const Norm& norm, const MapShape& shape, float* out) {
   run_.step("out_norm", "norm", 0.0, 2 * shape.size(), [&] {
     kernels::layer_norm_forward<float>({.rows = shape.tokens(),
@@ -334,8 +342,11 @@ MapShape run_network(const Network& network, Pass& pass, const ImageBatch& image
   const auto joint = static_cast<std::int64_t>(plan.grouped() ? plan.joint_stage : network.stages.size());
   MapShape shape;
   for (std::int64_t first = 0; first < images.count; first += plan.group) {
-    if (watchers.profile != nullptr) pass.run().enter("patch_embed");
-    shape = pass.stem(images_of(network, images, first, plan.group));
+    if (watchers.profile != nullptr) {
+      watchers.profile->rewind();
+      pass.run().enter("patch_embed");
+    }
+    shape = pass.stem(slice(network, images, first, plan.group));
     if (watchers.observe) watchers.observe("patch_embed", shape, pass.map());
     shape = run_stages(network, pass, {0, joint}, shape, watchers,
                        [&](std::size_t i, const MapShape& map) { on_stage(i, map, first); });
@@ -350,13 +361,13 @@ MapShape run_network(const Network& network, Pass& pass, const ImageBatch& image
 
 }  // namespace
 
-BatchPlan plan_for(const Network& network, const ImageBatch& images, const Watchers& watchers) {
-  return watchers.observe ? undivided(images) : plan_batch(network, images);
+BatchPlan plan_for(const Network& network, const ImageBatch& images, int threads, const Watchers& watchers) {
+  return watchers.observe ? undivided(images) : plan_batch(network, images, threads);
 }
 
 void forward(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
              Workspace& workspace, const ClassifierOutput& output, const Watchers& watchers) {
-  const BatchPlan plan = plan_for(network, images, watchers);
+  const BatchPlan plan = plan_for(network, images, parallel.threads(), watchers);
   workspace.reserve(plan_workspace(network, plan, parallel.threads()));
   Pass pass(network, parallel, workspace, watchers.profile);
   const MapShape shape =
@@ -391,7 +402,7 @@ Features run_backbone(const Network& network, Pass& pass, const ImageBatch& imag
 
 Map forward_segmentor(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
                       Workspace& workspace, const Watchers& watchers) {
-  const BatchPlan plan = plan_for(network, images, watchers);
+  const BatchPlan plan = plan_for(network, images, parallel.threads(), watchers);
   workspace.reserve(plan_workspace(network, plan, parallel.threads()));
   Pass pass(network, parallel, workspace, watchers.profile);
   float* memory = workspace.decode.data();
@@ -401,7 +412,7 @@ Map forward_segmentor(const Network& network, const ImageBatch& images, const Pa
 
 DetectorMaps forward_detector(const Network& network, const ImageBatch& images, const ParallelFor& parallel,
                               Workspace& workspace, const Watchers& watchers) {
-  const BatchPlan plan = plan_for(network, images, watchers);
+  const BatchPlan plan = plan_for(network, images, parallel.threads(), watchers);
   workspace.reserve(plan_workspace(network, plan, parallel.threads()));
   Pass pass(network, parallel, workspace, watchers.profile);
   float* memory = workspace.decode.data();

@@ -18,7 +18,7 @@ struct Watchers {
 };
 
 /// How a batch will pass; together for who wants to see whole maps.
-BatchPlan plan_for(const Network& network, const ImageBatch& images, const Watchers& watchers);
+BatchPlan plan_for(const Network& network, const ImageBatch& images, int threads, const Watchers& watchers);
 
 /// What a classifier makes of images, for memory of the caller's.
 struct ClassifierOutput {

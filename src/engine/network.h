@@ -110,7 +110,7 @@ struct Stage {
 };
 
 /// A dense 3x3 convolution with stride 1 as a linear layer of patches [3][3][C] or by tiles: with the few
-/// channels of a stem these save time in fp32 alone, and round differently.
+/// channels of a stem these save time in fp32 alone, and a detector does without them.
 using StemConvolution = std::variant<PackedLinear, TileConvolution>;
 
 /// Dense 3x3 convolutions, BatchNorm folded in. C is padded with zeros to a multiple of kStemAlignment, in

@@ -28,8 +28,11 @@ std::string described(const ImageBatch& images) {
   return fmt::format("a batch of {} images of {} x {}", images.count, images.height, images.width);
 }
 
-/// Sizes of maps, in bytes, must be numbers.
+/// Sizes of maps, in bytes, must be positive numbers.
 void require_possible(const ImageBatch& images) {
+  if (images.count < 1 || images.height < 1 || images.width < 1) {
+    fail("the model got an empty batch of images ({} of {} x {})", images.count, images.height, images.width);
+  }
   constexpr std::int64_t kMostPixels = std::int64_t{1} << 44;
   if (images.height > kMostPixels / images.width ||
       images.count > kMostPixels / (images.height * images.width)) {
@@ -64,16 +67,13 @@ struct Session::Implementation {
 
   void check(const engine::Network& network, const ImageBatch& images,
              const engine::Watchers& watchers) const {
-    if (images.data == nullptr || images.count < 1 || images.height < 1 || images.width < 1) {
-      fail("the model got an empty batch of images ({} of {} x {})", images.count, images.height,
-           images.width);
-    }
     require_possible(images);
+    if (images.data == nullptr) fail("the model got {} without values", described(images));
     if (network.detector && (images.height % kImageMultiple != 0 || images.width % kImageMultiple != 0)) {
       fail("a detector's images have sides that are multiples of {}, not {} x {}", kImageMultiple,
            images.height, images.width);
     }
-    const engine::BatchPlan plan = engine::plan_for(network, images, watchers);
+    const engine::BatchPlan plan = engine::plan_for(network, images, pool.threads(), watchers);
     const std::int64_t bytes = engine::plan_workspace(network, plan, pool.threads()).bytes();
     if (bytes > memory_limit) {
       fail("out of memory: {} needs {} bytes to work in, allowed are {}", described(images), bytes,
@@ -273,9 +273,10 @@ std::vector<StepTime> Session::profile(const ImageBatch& images) {
 }
 
 std::int64_t Session::required_bytes(std::int64_t count, std::int64_t height, std::int64_t width) const {
+  const ImageBatch images{.count = count, .height = height, .width = width};
+  require_possible(images);
   const engine::Network& network = model().implementation_->network;
-  const engine::BatchPlan plan =
-      engine::plan_batch(network, {.count = count, .height = height, .width = width});
+  const engine::BatchPlan plan = engine::plan_batch(network, images, threads());
   return engine::plan_workspace(network, plan, threads()).bytes();
 }
 

@@ -73,7 +73,7 @@ MapShape run_stem(const Executor& run, const Network& network, const ImageBatch&
                   float* out) {
   const Stem& stem = network.stem;
   const StemShapes shapes(network, images.count, images.height, images.width);
-  const auto& [in, half, tokens] = shapes;
+  const auto& [in, half, out_shape] = shapes;
   // The images make room for the output of the second convolution.
   float* a = memory;
   float* pixels = a + half.size();
@@ -86,7 +86,7 @@ MapShape run_stem(const Executor& run, const Network& network, const ImageBatch&
   convolve_same(run, "conv2.0", stem.conv2_0, {half, a}, {.data = b, .relu = true});
   convolve_same(run, "conv2.1", stem.conv2_1, {half, b}, {.data = c, .residual = a});
   convolve_last(run, stem, shapes, c, out);
-  return tokens;
+  return out_shape;
 }
 
 }  // namespace spatialmamba::engine

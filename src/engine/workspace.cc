@@ -35,7 +35,7 @@ WorkspacePlan plan_workspace(const Network& network, const BatchPlan& batch, int
     const Stage& stage = network.stages[i];
     features.add({shapes[i], nullptr});
     MapShape shape = shapes[i];
-    shape.images = batch.images_of(i);
+    shape.images = batch.images_at(i);
     plan.map = std::max(plan.map, shape.size());
     if (batch.grouped() && i >= batch.joint_stage) plan.joint = std::max(plan.joint, shape.size());
     for (const Block& block : stage.blocks) plan.wide = std::max(plan.wide, wide_of(block, shape.tokens()));

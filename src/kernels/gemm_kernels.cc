@@ -10,6 +10,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "kernels/dispatch.h"
+#include "kernels/row_stores-inl.h"
 #include "kernels/vector_math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -55,18 +56,6 @@ HWY_INLINE void store_part(Vector<T> value, T* to, std::int64_t count) {
     hn::Store(value, d, buffer);
     std::copy_n(buffer, count, to);
   }
-}
-
-// To the nearest bfloat16, ties to even; the quiet bit keeps NaN from becoming infinity.
-template <class D>
-HWY_INLINE hn::Vec<D> round_to_bf16(D d, hn::Vec<D> value) {
-  const hn::RebindToUnsigned<D> du;
-  const auto bits = hn::BitCast(du, value);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
-  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
-  const auto quiet = hn::Or(bits, hn::Set(du, 0x400000));
-  const auto kept = hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(value)), quiet, rounded);
-  return hn::BitCast(d, hn::And(kept, hn::Set(du, 0xFFFF0000)));
 }
 
 // To the nearest half (IEEE binary16), ties to even. Normal ones have 11 bits; below 2^-14 all are multiples

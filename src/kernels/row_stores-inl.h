@@ -17,14 +17,16 @@ HWY_BEFORE_NAMESPACE();
 namespace spatialmamba::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// The bits of the nearest bfloat16, ties to even, in the upper half. (NaN may become infinite: an engine's
-// caller is told of either.)
+/// To the nearest bfloat16, ties to even; the quiet bit keeps NaN from becoming infinity.
 template <class D>
-HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> bf16_bits(D, hn::Vec<D> value) {
+HWY_INLINE hn::Vec<D> round_to_bf16(D d, hn::Vec<D> value) {
   const hn::RebindToUnsigned<D> du;
   const auto bits = hn::BitCast(du, value);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
-  return hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
+  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
+  const auto quiet = hn::Or(bits, hn::Set(du, 0x400000));
+  const auto kept = hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(value)), quiet, rounded);
+  return hn::BitCast(d, hn::And(kept, hn::Set(du, 0xFFFF0000)));
 }
 
 // Pairs are asked for where the processor has the instructions of AVX-512-BF16.
@@ -38,8 +40,9 @@ HWY_INLINE void store_pairs(D d, hn::Vec<D> value, std::uint16_t* to) {
     return;
   }
 #endif
+  const hn::RebindToUnsigned<D> du;
   const hn::Rebind<std::uint16_t, D> d16;
-  hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(bf16_bits(d, value))), d16, to);
+  hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(hn::BitCast(du, round_to_bf16(d, value)))), d16, to);
 }
 
 /// The number j of a row.
@@ -48,8 +51,7 @@ HWY_INLINE void store_as(D d, hn::Vec<D> value, float* row, std::int64_t j) {
   if constexpr (kFormat == RowFormat::floats) {
     hn::StoreU(value, d, row + j);
   } else if constexpr (kFormat == RowFormat::rounded) {
-    const hn::RebindToUnsigned<D> du;
-    hn::StoreU(hn::BitCast(d, hn::And(bf16_bits(d, value), hn::Set(du, 0xFFFF0000U))), d, row + j);
+    hn::StoreU(round_to_bf16(d, value), d, row + j);
   } else {
     store_pairs(d, value, reinterpret_cast<std::uint16_t*>(row) + j);
   }

@@ -42,7 +42,7 @@ class AdamW {
   void step(double learning_rate, double grad_scale = 1.0);
   void zero_grad();
 
-  /// The 2-norm of all gradients together. On a GPU this waits for them, and is the only thing that does.
+  /// The 2-norm of all gradients together. On a GPU this waits for them; step() does not.
   double gradient_norm() const;
   /// The first parameter whose gradient holds something that is not finite, or empty.
   std::string first_non_finite_gradient() const;

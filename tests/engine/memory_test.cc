@@ -63,7 +63,9 @@ TEST(Memory, SizesSeenBeforeAllocateNothing) {
   for (const int threads : {1, 2}) {
     for (const EnginePrecision precision : {EnginePrecision::fp32, EnginePrecision::bf16}) {
       Session session(Model::build(small_weights(), {.precision = precision}), {.threads = threads});
-      const Images sizes[] = {Images(1, 64, 40), Images(3, 9, 30), Images(1, 1, 1), Images(2, 130, 7)};
+      // The last two pass in groups of images.
+      const Images sizes[] = {Images(1, 64, 40), Images(3, 9, 30),   Images(1, 1, 1),
+                              Images(2, 130, 7), Images(5, 150, 90), Images(3, 210, 300)};
       for (const Images& images : sizes) session.logits(images.batch());
       const std::int64_t before = allocations.load();
       for (int i = 0; i < 10; ++i) {

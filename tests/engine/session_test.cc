@@ -67,7 +67,7 @@ void expect_equal_to_its_images(const Images& images, const Run& run) {
   }
 }
 
-/// The smaller images pass together, the larger ones in groups of four and of one.
+/// The smaller images pass together, the larger ones in groups of some and of one.
 const Images kBatches[] = {{5, 18, 23}, {5, 150, 90}, {3, 210, 300}};
 
 TEST(Session, ABatchEqualsItsImages) {
@@ -96,6 +96,10 @@ TEST(Session, ABatchEqualsItsImagesInASegmentor) {
 TEST(Session, TheFirstStagesWorkInTheMemoryOfAGroup) {
   const Session session(Model::build(small_weights()), {.threads = 1});
   EXPECT_LT(session.required_bytes(64, 256, 256), 24 * session.required_bytes(1, 256, 256));
+  constexpr std::int64_t kHuge = std::numeric_limits<std::int64_t>::max();
+  EXPECT_THROW((void)session.required_bytes(0, 4, 4), Error);
+  EXPECT_THROW((void)session.required_bytes(1, 0, 4), Error);
+  EXPECT_THROW((void)session.required_bytes(1, kHuge, kHuge), Error);
 }
 
 TEST(Session, LayoutsAreTheSameImages) {
@@ -163,6 +167,28 @@ TEST(Session, StagesAndProfileTellOfTheSamePass) {
     EXPECT_THAT(names, HasSubstr(module));
   }
   EXPECT_GT(session.working_bytes(), 0);
+}
+
+TEST(Session, StagesAndProfileOfABatchInGroups) {
+  Session session(Model::build(small_weights()), {.threads = 2});
+  const Images& images = kBatches[1];
+  const TensorMap stages = session.stages(images.batch());  // of all images together
+  EXPECT_LE(relative_deviation(as_double(stages.at("logits")), widened(run(session, images.batch()))),
+            kRounding);
+  double flops = 0.0;
+  for (const StepTime& step : session.profile(images.batch())) flops += step.flops;
+  double flops_of_each = 0.0;
+  std::vector<std::string> names;
+  for (const StepTime& step : session.profile(images.batch(0))) {
+    flops_of_each += step.flops;
+    names.push_back(step.layer);
+  }
+  std::vector<std::string> names_of_all;
+  for (const StepTime& step : session.profile(images.batch())) {
+    if (step.layer != "join") names_of_all.push_back(step.layer);
+  }
+  EXPECT_EQ(names_of_all, names);
+  EXPECT_NEAR(flops, 5 * flops_of_each, 1e-6 * flops);
 }
 
 TEST(Session, ErrorsAreSentences) {

@@ -26,9 +26,10 @@ using testing::HasSubstr;
 
 constexpr std::array kPrecisions = {"fp64", "fp32"};
 
-/// As far as two orders of summation lead apart in 12 updates of training, relative to the largest value.
+/// As far as two orders of summation lead apart in 12 updates of training: measured are 1e-10 and 3e-2. One
+/// update that goes another way counts for more.
 double rounding_of(const std::string& precision) {
-  return precision == "fp64" ? 1e-9 : 2e-2;
+  return precision == "fp64" ? 1e-9 : 5e-2;
 }
 
 class ComposedRuns : public testing::Test {
@@ -49,20 +50,34 @@ class ComposedRuns : public testing::Test {
     return train(recipe, data_.training, data_.validation, options);
   }
 
-  /// The largest difference between the tensors of two checkpoints, each relative to its largest value.
-  double deviation(const std::string& first, const std::string& second) const {
+  /// How far apart the weights of two checkpoints are, beside the way that they went since the checkpoint
+  /// `start`; or a tensor of BatchNorm's statistics, beside itself, if that is more.
+  double deviation(const std::string& first, const std::string& second, const std::string& start) const {
     const Weights a = read_safetensors(folder(first).checkpoint());
     const Weights b = read_safetensors(folder(second).checkpoint());
+    const Weights begin = read_safetensors(folder(start).checkpoint());
     EXPECT_EQ(a.tensors.size(), b.tensors.size());
-    double largest = 0.0;
-    for (const auto& [name, tensor] : a.tensors) {
+    const auto length_of = [](const Tensor& x, const Tensor& y) {
+      return (nn::to_torch(x).to(torch::kFloat64) - nn::to_torch(y).to(torch::kFloat64))
+          .norm()
+          .item<double>();
+    };
+    double distance = 0.0;
+    double way = 0.0;
+    double of_statistics = 0.0;
+    for (const auto& [name, x] : a.tensors) {
       if (name.starts_with("exp_avg")) continue;  // of gradients that cancel nothing but rounding is left
-      const torch::Tensor x = nn::to_torch(tensor).to(torch::kFloat64);
-      const torch::Tensor y = nn::to_torch(b.tensors.at(name)).to(torch::kFloat64);
-      const double scale = std::max(1.0, y.abs().max().item<double>());
-      largest = std::max(largest, (x - y).abs().max().item<double>() / scale);
+      const Tensor& y = b.tensors.at(name);
+      if (name.find("running_") != std::string::npos || !nn::to_torch(y).is_floating_point()) {
+        const double size = nn::to_torch(y).to(torch::kFloat64).norm().item<double>();
+        of_statistics = std::max(of_statistics, length_of(x, y) / std::max(size, 1e-12));
+      } else {
+        distance = std::hypot(distance, length_of(x, y));
+        way = std::hypot(way, length_of(y, begin.tensors.at(name)));
+      }
     }
-    return largest;
+    EXPECT_GT(way, 0.0);
+    return std::max(distance / way, of_statistics);
   }
 
   test::TemporaryFolder temporary_;
@@ -78,11 +93,13 @@ Recipe recipe_of(const std::string& precision) {
 /// Mixing, drop path, MESA, EMA, clipping and evaluation included.
 TEST_F(ComposedRuns, EqualFusedOnes) {
   for (const std::string precision : kPrecisions) {
+    const std::string start = precision + "start";
+    run(start, recipe_of(precision), test::ways().front(), 1);
     for (const test::Way& way : test::ways()) {
       const std::string name = precision + way.identifier();
       const RunResult result = run(name, recipe_of(precision), way);
       EXPECT_EQ(result.summary.contains("peak_device_memory_mib"), way.device.is_cuda());
-      EXPECT_LE(deviation(name, precision + "cpu_fused"), rounding_of(precision)) << name;
+      EXPECT_LE(deviation(name, precision + "cpu_fused", start), rounding_of(precision)) << name;
     }
   }
 }
@@ -92,12 +109,13 @@ TEST_F(ComposedRuns, ResumeOneAnother) {
   const Recipe recipe = recipe_of("fp64");
   const std::vector<test::Way> ways = test::ways();
   run("whole", recipe, ways.front());
+  run("start", recipe, ways.front(), 1);
   for (const test::Way& first : ways) {
     for (const test::Way& second : ways) {
       const std::string name = first.identifier() + second.identifier();
       ASSERT_TRUE(run(name, recipe, first, 6).interrupted);
       ASSERT_FALSE(run(name, recipe, second).interrupted);
-      EXPECT_LE(deviation(name, "whole"), rounding_of("fp64")) << name;
+      EXPECT_LE(deviation(name, "whole", "start"), rounding_of("fp64")) << name;
     }
   }
 }

@@ -33,7 +33,7 @@ SynchronisedNorm synchronised_norm(const torch::Tensor& x, const torch::Tensor& 
   const torch::Tensor rows = x.reshape({-1, x.size(-1)});
   const torch::Tensor count = torch::full({1}, rows.size(0), rows.options().requires_grad(false));
   const torch::Tensor first = Sum::apply(torch::cat({rows.sum(0), count}), sum);
-  const torch::Tensor values = first[-1];  // stays where it is: no wait for a device
+  const torch::Tensor values = first[-1].detach();  // a tensor, lest a device be waited for
   const torch::Tensor mean = first.narrow(0, 0, rows.size(1)) / values;
   const torch::Tensor centred = rows - mean;  // two passes: no cancellation
   const torch::Tensor squares = Sum::apply(centred.square().sum(0), sum);
