@@ -43,7 +43,10 @@ class Pass {
   /// Puts the map of a group aside, whose first image is number `first` of the batch.
   void keep(const MapShape& shape, std::int64_t first);
   /// Goes on with what was kept of all groups.
-  void join() { maps_ = {workspace_.joint.data(), workspace_.maps[0].data()}, current_ = 0; }
+  void join() {
+    maps_ = {workspace_.joint.data(), workspace_.maps[0].data()};
+    current_ = 0;
+  }
 
  private:
   float* current() const { return maps_[current_]; }

@@ -2,12 +2,6 @@
 #include "train/recipe_sections.h"
 
 namespace spatialmamba::train {
-namespace {
-
-using Integers = std::vector<std::int64_t>;
-using Reals = std::vector<double>;
-
-}  // namespace
 
 std::vector<RecipeKey> data_keys() {
   return {

@@ -5,13 +5,6 @@
 #include "spatialmamba/architecture.h"
 
 namespace spatialmamba::train {
-namespace {
-
-using Integers = std::vector<std::int64_t>;
-using Reals = std::vector<double>;
-using Optional = std::optional<double>;
-
-}  // namespace
 
 std::vector<RecipeKey> model_keys() {
   std::vector<std::string> variants = variant_names();

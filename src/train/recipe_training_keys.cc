@@ -2,13 +2,6 @@
 #include "train/recipe_sections.h"
 
 namespace spatialmamba::train {
-namespace {
-
-using Integers = std::vector<std::int64_t>;
-using Reals = std::vector<double>;
-using Optional = std::optional<double>;
-
-}  // namespace
 
 std::vector<RecipeKey> train_keys() {
   return {
@@ -35,8 +28,7 @@ std::vector<RecipeKey> train_keys() {
       {.name = "train.replicas",
        .field = Field<std::int64_t>([](Recipe& r) -> std::int64_t& { return r.train.replicas; }),
        .help = "So many times the above, each normalised by itself, make one update; 0: one for each process "
-               "that "
-               "the run starts with",
+               "that the run starts with",
        .low = 0,
        .high = 65536},
       {.name = "train.sync_batch_norm",

@@ -6,20 +6,23 @@
 
 #include <functional>
 
-#include "nn/composed.h"
+#include "nn/composed/operators.h"
 #include "nn/functions/checkpoint.h"
 #include "nn/functions/layer_norm.h"
 #include "nn/functions/linear.h"
 #include "nn/golden_tensors.h"
+#include "nn/plain_state_mixing.h"
 
 namespace spatialmamba::test {
 namespace {
 
+namespace composed = nn::composed;
 using nn::ComputePtr;
 using Tensors = std::vector<torch::Tensor>;
 using Function = std::function<torch::Tensor(const Tensors&)>;
 
 constexpr double kSameMaths = 1e-11;
+constexpr auto kFull = nn::Precision::full;
 
 ComputePtr compute_on(kernels::Isa isa, nn::Precision precision = nn::Precision::full) {
   auto compute = std::make_shared<nn::Compute>();
@@ -112,7 +115,8 @@ TEST(Functions, LayerNormAndProjection) {
     const Tensors inputs = {random({2, size.height, size.width, 11}), random({11}), random({11}),
                             random({6, 11})};
     expect_same([&](const Tensors& t) { return nn::norm_linear(t[0], t[1], t[2], t[3], compute); },
-                [&](const Tensors& t) { return composed::norm_linear(t[0], t[1], t[2], t[3]); }, inputs);
+                [&](const Tensors& t) { return composed::norm_linear(t[0], t[1], t[2], t[3], kFull); },
+                inputs);
     const Tensors norm_inputs(inputs.begin(), inputs.begin() + 3);
     expect_same([&](const Tensors& t) { return nn::layer_norm(t[0], t[1], t[2], compute); },
                 [&](const Tensors& t) { return composed::layer_norm(t[0], t[1], t[2]); }, norm_inputs);
@@ -124,13 +128,13 @@ TEST(Functions, Linear) {
     const Tensors inputs = {random({2, size.height, size.width, 5}), random({7, 5, 1, 1}), random({7})};
     for (const bool relu : {false, true}) {
       expect_same([&](const Tensors& t) { return nn::linear(t[0], t[1], t[2], relu, compute); },
-                  [&](const Tensors& t) { return composed::linear(t[0], t[1], t[2], relu); }, inputs);
+                  [&](const Tensors& t) { return composed::linear(t[0], t[1], t[2], relu, kFull); }, inputs);
     }
     const torch::Tensor some = torch::tensor({0.0, 1.25}, torch::kFloat64);
     for (const torch::Tensor& scale : {torch::Tensor(), some}) {
       const Tensors with_residual = {inputs[0], random({7, 5}), random({2, size.height, size.width, 7})};
       expect_same([&](const Tensors& t) { return nn::linear_residual(t[0], t[1], t[2], scale, compute); },
-                  [&](const Tensors& t) { return composed::linear_residual(t[0], t[1], t[2], scale); },
+                  [&](const Tensors& t) { return composed::linear_residual(t[0], t[1], t[2], scale, kFull); },
                   with_residual);
     }
   });
@@ -151,7 +155,7 @@ TEST(Functions, Mlp) {
                             random({6})};
     for (const torch::Tensor& scale : {torch::Tensor(), some}) {
       expect_same([&](const Tensors& t) { return nn::mlp_residual(t[0], parameters(t), scale, compute); },
-                  [&](const Tensors& t) { return composed::mlp_residual(t[0], parameters(t), scale); },
+                  [&](const Tensors& t) { return composed::mlp_residual(t[0], parameters(t), scale, kFull); },
                   inputs);
     }
   });
@@ -188,7 +192,7 @@ Tensors mixing_inputs(MapSize size) {
 TEST(Functions, StateMixingEqualsComposed) {
   for_each_map([](MapSize size, const ComputePtr& compute) {
     expect_same([&](const Tensors& t) { return nn::state_mixing(t[0], mixing_parameters(t), compute); },
-                [](const Tensors& t) { return composed::state_mixing(t[0], mixing_parameters(t)); },
+                [](const Tensors& t) { return plain_state_mixing(t[0], mixing_parameters(t)); },
                 mixing_inputs(size));
   });
 }
@@ -216,8 +220,8 @@ TEST(Functions, StateMixingInEveryScanOrderEqualsComposed) {
       compute->scan = scan_order_from_name(name);
       expect_same([&](const Tensors& t) { return nn::state_mixing(t[0], mixing_parameters(t), compute); },
                   [&](const Tensors& t) {
-                    return composed::state_mixing(t[0], mixing_parameters(t),
-                                                  tokens_visited(compute->scan, size));
+                    return plain_state_mixing(t[0], mixing_parameters(t),
+                                              tokens_visited(compute->scan, size));
                   },
                   mixing_inputs(size));
     });
