@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "image/wide_pixels.h"
+
 // Every instruction set computes the same integers, so Highway's own choice of the best one is all that is
 // needed.
 #undef HWY_TARGET_INCLUDE
@@ -25,64 +27,63 @@ auto to_bytes(V sum) {
   return hn::DemoteTo(Bytes(), hn::ShiftRight<Taps::kPrecisionBits>(sum));
 }
 
-/// A vector holds the same pixel of several rows, each padded to a power of two of channels: [x][row][slot].
+/// A vector holds the same pixel of several rows, [x][row][slot]: where these rows lie, and how far it is
+/// from pixel to pixel.
 struct RowGroup {
-  std::size_t slots;  ///< bytes per pixel, 1 or 4
-  std::size_t rows;   ///< rows in a vector
+  std::size_t slots;  ///< bytes per pixel, each padded to a power of two of channels
+  std::size_t rows;
+
+  std::size_t step() const { return slots * rows; }
 };
 
 void gather_rows(const PixelView& in, int first_row, int rows, const RowGroup& group, std::uint8_t* packed) {
-  const auto channels = static_cast<std::size_t>(in.channels);
-  const std::size_t step = group.slots * group.rows;
-  for (int r = 0; r < rows; ++r) {
-    const std::uint8_t* from = in.data + in.stride * static_cast<std::size_t>(first_row + r);
-    std::uint8_t* to = packed + group.slots * static_cast<std::size_t>(r);
-    if (channels == 3) {
-      for (int x = 0; x < in.width; ++x, from += 3, to += step) {
-        to[0] = from[0];
-        to[1] = from[1];
-        to[2] = from[2];
-      }
-    } else {
-      for (int x = 0; x < in.width; ++x, ++from, to += step) *to = *from;
-    }
-  }
+  const auto widen = in.channels == 1 ? widen_pixels<1> : widen_pixels<3>;
+  const std::uint8_t* from = in.data + in.stride * static_cast<std::size_t>(first_row);
+  for (int r = 0; r < rows; ++r, from += in.stride, packed += group.slots)
+    widen(from, in.width, packed, group.step());
 }
 
-void scatter_pixel(const std::uint8_t* vector, int rows, const RowGroup& group, std::size_t channels,
-                   std::size_t out_stride, std::uint8_t* out) {
-  for (int r = 0; r < rows; ++r, vector += group.slots, out += out_stride) {
-    for (std::size_t c = 0; c < channels; ++c) out[c] = vector[c];
+void scatter_rows(const std::uint8_t* packed, int width, int rows, const RowGroup& group,
+                  std::size_t channels, std::uint8_t* out) {
+  const auto narrow = channels == 1 ? narrow_pixels<1> : narrow_pixels<3>;
+  for (int r = 0; r < rows; ++r, packed += group.slots, out += static_cast<std::size_t>(width) * channels)
+    narrow(packed, group.step(), width, out);
+}
+
+/// What the positions take of packed rows, `lanes` bytes of each at a time.
+void resize_packed(const std::uint8_t* packed, const Taps& taps, std::size_t step, std::uint8_t* out) {
+  const Sums sums;
+  const Bytes bytes;
+  for (const Taps::Position& position : taps.positions) {
+    const std::int32_t* weights = taps.weights.data() + position.weights;
+    const std::uint8_t* first = packed + step * static_cast<std::size_t>(position.first);
+    for (std::size_t lane = 0; lane < step; lane += hn::Lanes(sums), out += hn::Lanes(sums)) {
+      const std::uint8_t* from = first + lane;
+      auto sum = hn::Set(sums, kHalf);
+      for (int k = 0; k < position.count; ++k, from += step) {
+        const auto pixel = hn::PromoteTo(sums, hn::LoadU(bytes, from));
+        sum = hn::Add(sum, hn::Mul(pixel, hn::Set(sums, weights[k])));
+      }
+      hn::StoreU(to_bytes(sum), bytes, out);
+    }
   }
 }
 
 void resize_rows(const PixelView& in, const Taps& taps, std::uint8_t* out) {
-  const Sums sums;
-  const Bytes bytes;
   const auto channels = static_cast<std::size_t>(in.channels);
-  const std::size_t lanes = hn::Lanes(sums);
-  RowGroup group{.slots = channels == 1 ? 1U : 4U, .rows = 0};
-  group.rows = lanes / group.slots;
-  const std::size_t out_stride = taps.positions.size() * channels;
-  std::vector<std::uint8_t> packed(static_cast<std::size_t>(in.width) * lanes);
-  HWY_ALIGN std::uint8_t result[16];
+  const std::size_t slots = channels == 1 ? 1 : kPixelSlots;
+  // A vector may be shorter than a pixel.
+  const RowGroup group{.slots = slots, .rows = std::max<std::size_t>(1, hn::Lanes(Sums()) / slots)};
+  const auto width = static_cast<int>(taps.positions.size());
+  std::vector<std::uint8_t> packed(static_cast<std::size_t>(in.width) * group.step());
+  std::vector<std::uint8_t> resized(taps.positions.size() * group.step());
 
   for (int y = 0; y < in.height; y += static_cast<int>(group.rows)) {
     const int rows = std::min(static_cast<int>(group.rows), in.height - y);
     gather_rows(in, y, rows, group, packed.data());
-    std::uint8_t* to = out + out_stride * static_cast<std::size_t>(y);
-    for (const Taps::Position& position : taps.positions) {
-      const std::int32_t* weights = taps.weights.data() + position.weights;
-      const std::uint8_t* from = packed.data() + lanes * static_cast<std::size_t>(position.first);
-      auto sum = hn::Set(sums, kHalf);
-      for (int k = 0; k < position.count; ++k, from += lanes) {
-        const auto pixel = hn::PromoteTo(sums, hn::LoadU(bytes, from));
-        sum = hn::Add(sum, hn::Mul(pixel, hn::Set(sums, weights[k])));
-      }
-      hn::StoreU(to_bytes(sum), bytes, result);
-      scatter_pixel(result, rows, group, channels, out_stride, to);
-      to += channels;
-    }
+    resize_packed(packed.data(), taps, group.step(), resized.data());
+    scatter_rows(resized.data(), width, rows, group, channels, out);
+    out += static_cast<std::size_t>(rows) * taps.positions.size() * channels;
   }
 }
 

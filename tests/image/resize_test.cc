@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 #include "image/golden_images.h"
+#include "image/instruction_sets.h"
 #include "image/resize_passes.h"
 
 namespace spatialmamba::image {
@@ -121,28 +122,31 @@ Image transposed(const Image& picture) {
 }
 
 TEST(Resize, VectorisedPassesEqualPlainLoops) {
-  Random random(7);
-  for (int round = 0; round < 60; ++round) {
-    const int channels = round % 2 == 0 ? 3 : 1;
-    const Image source = noise(1 + static_cast<int>(random.below(40)), 1 + static_cast<int>(random.below(40)),
-                               channels, static_cast<std::uint64_t>(round));
-    const PixelView view{source.pixels.data(), source.row_bytes(), source.width, source.height, channels};
-    const int wanted = 1 + static_cast<int>(random.below(40));
+  on_every_instruction_set([] {
+    Random random(7);
+    for (int round = 0; round < 60; ++round) {
+      const int channels = round % 2 == 0 ? 3 : 1;
+      const Image source =
+          noise(1 + static_cast<int>(random.below(40)), 1 + static_cast<int>(random.below(40)), channels,
+                static_cast<std::uint64_t>(round));
+      const PixelView view{source.pixels.data(), source.row_bytes(), source.width, source.height, channels};
+      const int wanted = 1 + static_cast<int>(random.below(40));
 
-    const Taps across = random_taps(source.width, wanted, random);
-    Image rows(wanted, source.height, channels);
-    resize_rows(view, across, rows.pixels.data());
-    EXPECT_EQ(rows.pixels, plain_rows(view, across));
+      const Taps across = random_taps(source.width, wanted, random);
+      Image rows(wanted, source.height, channels);
+      resize_rows(view, across, rows.pixels.data());
+      EXPECT_EQ(rows.pixels, plain_rows(view, across));
 
-    const Taps down = random_taps(source.height, wanted, random);
-    Image columns(source.width, wanted, channels);
-    resize_columns(view, down, columns.pixels.data());
-    const Image turned = transposed(source);
-    Image expected(wanted, source.width, channels);
-    expected.pixels =
-        plain_rows({turned.pixels.data(), turned.row_bytes(), turned.width, turned.height, channels}, down);
-    EXPECT_EQ(columns, transposed(expected));
-  }
+      const Taps down = random_taps(source.height, wanted, random);
+      Image columns(source.width, wanted, channels);
+      resize_columns(view, down, columns.pixels.data());
+      const Image turned = transposed(source);
+      Image expected(wanted, source.width, channels);
+      expected.pixels =
+          plain_rows({turned.pixels.data(), turned.row_bytes(), turned.width, turned.height, channels}, down);
+      EXPECT_EQ(columns, transposed(expected));
+    }
+  });
 }
 
 TEST(Resize, PartEqualsTheSamePartOfTheWhole) {
