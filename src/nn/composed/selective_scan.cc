@@ -69,7 +69,7 @@ class SelectiveScan : public torch::autograd::Function<SelectiveScan> {
     dexponent.narrow(1, 1, later).mul_(h.narrow(1, 0, later));
     dexponent.select(1, 0).zero_();
     const torch::Tensor rate = rate_of(a_log);
-    const torch::Tensor da_log = ((dexponent * step).sum({0, 1}) * rate).view(a_log.sizes());
+    const torch::Tensor da_log = ((dexponent * step).sum(at::IntArrayRef({0, 1})) * rate).view(a_log.sizes());
     const torch::Tensor dstep = torch::addcmul(dexponent * rate, gx, b);
     const torch::Tensor db = (gx * step).sum(-1, /*keepdim=*/true);
     return {at::softplus_backward(dstep, delta, /*beta=*/1, /*threshold=*/20), da_log, g * step * b, db};
