@@ -261,7 +261,7 @@ void train_in_group(Options& options, const train::Recipe& recipe) {
   };
   try {
     train_and_report(options, recipe);
-    group.leave({});
+    group.finish();
   } catch (const launch::LostRank& error) {
     group.leave({});
     throw launch::LostRank(fmt::format("rank {}: {}", group.rank(), error.what()));

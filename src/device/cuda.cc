@@ -13,8 +13,9 @@ bool built_with_cuda() {
   return true;
 }
 
-void add_nccl(c10d::ProcessGroup& processes, const c10::intrusive_ptr<c10d::Store>& store,
-              const torch::Device& gpu, std::chrono::seconds timeout) {
+c10::intrusive_ptr<c10d::Backend> add_nccl(c10d::ProcessGroup& processes,
+                                           const c10::intrusive_ptr<c10d::Store>& store,
+                                           const torch::Device& gpu, std::chrono::seconds timeout) {
   // A process that waits for another must get an exception when that one is gone; by default LibTorch's
   // watchdog would end it without a word. The user's own setting stays.
   ::setenv("TORCH_NCCL_BLOCKING_WAIT", "1", 0);
@@ -26,6 +27,7 @@ void add_nccl(c10d::ProcessGroup& processes, const c10::intrusive_ptr<c10d::Stor
   nccl->setBoundDeviceId(gpu);
   processes.setBackend(c10::DeviceType::CUDA, c10d::ProcessGroup::BackendType::NCCL,
                        c10::intrusive_ptr<c10d::Backend>(nccl));
+  return nccl;
 }
 
 }  // namespace spatialmamba::device

@@ -8,8 +8,9 @@ bool built_with_cuda() {
   return false;
 }
 
-void add_nccl(c10d::ProcessGroup& /*processes*/, const c10::intrusive_ptr<c10d::Store>& /*store*/,
-              const torch::Device& /*gpu*/, std::chrono::seconds /*timeout*/) {
+c10::intrusive_ptr<c10d::Backend> add_nccl(c10d::ProcessGroup& /*processes*/,
+                                           const c10::intrusive_ptr<c10d::Store>& /*store*/,
+                                           const torch::Device& /*gpu*/, std::chrono::seconds /*timeout*/) {
   fail("this build has no CUDA, and so no NCCL");
 }
 

@@ -97,7 +97,7 @@ void Group::guard(const std::function<void()>& work) {
 }
 
 void Group::add_gpu(const torch::Device& gpu) {
-  guard([&] { device::add_nccl(*processes_, store_, gpu, timeout_); });
+  guard([&] { gpus_ = device::add_nccl(*processes_, store_, gpu, timeout_); });
   torch::Tensor all_have_theirs = torch::ones({1}, gpu);
   sum(all_have_theirs);
 }
@@ -150,7 +150,14 @@ bool Group::ask_writer(const std::function<bool()>& question) {
   return answer.item<int>() != 0;
 }
 
+void Group::finish() {
+  // NCCL's own threads end before the store does that they watch.
+  if (gpus_) guard([&] { gpus_->shutdown(); });
+  pulse_->leave({}, is_writer());
+}
+
 void Group::leave(const std::string& reason) {
+  if (gpus_) gpus_->abort();  // does not wait for those who may be gone
   pulse_->leave(reason, is_writer());
 }
 

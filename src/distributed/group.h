@@ -12,6 +12,7 @@
 #include "launch/place.h"
 
 namespace c10d {
+class Backend;
 class ProcessGroup;
 class Store;
 }  // namespace c10d
@@ -55,8 +56,10 @@ class Group {
   /// Runs work that waits for the others, and explains its failure where one of them is the cause.
   void guard(const std::function<void()>& work);
 
-  /// Says goodbye, so that the others know why; `reason` is empty for work that is done. Nothing may be
-  /// called afterwards.
+  /// Ends the work in common, in all processes. Nothing may be called afterwards.
+  void finish();
+  /// Says goodbye before the end, so that the others know why; `reason` may be empty. Nothing may be called
+  /// afterwards.
   void leave(const std::string& reason);
 
   /// LibTorch's own, for what is built on it.
@@ -72,6 +75,7 @@ class Group {
   std::chrono::seconds timeout_{0};
   c10::intrusive_ptr<c10d::Store> store_;
   c10::intrusive_ptr<c10d::ProcessGroup> processes_;
+  c10::intrusive_ptr<c10d::Backend> gpus_;  ///< null where the group computes on CPUs
   std::unique_ptr<Pulse> pulse_;
 };
 

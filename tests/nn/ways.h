@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "device/device.h"
 #include "nn/compute.h"
 
 namespace spatialmamba::test {
@@ -27,7 +28,7 @@ struct Way {
 /// What LibTorch's operators can run on here: the CPU, and a GPU where there is one.
 inline std::vector<torch::Device> devices() {
   std::vector<torch::Device> all = {torch::kCPU};
-  if (torch::cuda::is_available()) all.emplace_back(torch::kCUDA, 0);
+  if (torch::cuda::is_available()) all.push_back(device::open("cuda", 0));
   return all;
 }
 

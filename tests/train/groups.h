@@ -25,7 +25,7 @@ void in_group(int processes, const Work& work) {
     threads.emplace_back([&, rank] {
       const auto group = distributed::Group::join({.rank = rank, .ranks = processes, .port = port}, kTimeout);
       work(group);
-      group->leave({});
+      group->finish();
     });
   }
   for (std::thread& thread : threads) thread.join();
