@@ -4,12 +4,12 @@
 #include <charconv>
 #include <cmath>
 #include <iostream>
-#include <map>
 #include <memory>
 #include <optional>
 
 #include "base/error.h"
-#include "base/random.h"
+#include "cli/bench_input.h"
+#include "cli/bench_table.h"
 #include "cli/bench_training.h"
 #include "cli/inputs.h"
 #include "cli/measure.h"
@@ -27,6 +27,7 @@ namespace {
 struct Options {
   NetworkOptions network;
   std::string task = "classification";
+  std::string device = "cpu";
   std::string shape;
   std::vector<std::int64_t> batches;
   std::vector<int> thread_counts;
@@ -42,21 +43,6 @@ struct Options {
   bool json = false;
 };
 
-/// A batch in memory, NCHW, and what is known of its logits.
-struct Input {
-  Shape shape;
-  std::vector<float> pixels;
-  std::vector<float> expected;  ///< logits, or empty
-
-  ImageBatch batch() const {
-    return {.data = pixels.data(),
-            .count = shape[0],
-            .height = shape[2],
-            .width = shape[3],
-            .layout = ImageBatch::Layout::nchw};
-  }
-};
-
 /// A model, and how long it took to have it.
 struct Loaded {
   Model model;
@@ -64,48 +50,7 @@ struct Loaded {
   double load_seconds;
 };
 
-Shape parse_shape(const std::string& text, std::int64_t channels) {
-  constexpr std::int64_t kMostValues = std::int64_t{1} << 33;
-  Shape shape;
-  std::int64_t values = 1;
-  const char* at = text.data();
-  const char* const end = text.data() + text.size();
-  while (at < end) {
-    std::int64_t size = 0;
-    const auto [next, error] = std::from_chars(at, end, size);
-    if (error != std::errc() || size < 1 || size > kMostValues / values) break;
-    if (next != end && (*next != 'x' || next + 1 == end)) break;
-    values *= size;
-    shape.push_back(size);
-    at = next == end ? end : next + 1;
-  }
-  if (at != end || shape.size() != 4 || shape[1] != channels) {
-    fail_usage("--shape '{}': expected BATCHx{}xHEIGHTxWIDTH such as 1x{}x224x224", text, channels, channels);
-  }
-  return shape;
-}
-
-Input random_input(const Shape& shape, std::uint64_t seed) {
-  Input input{.shape = shape,
-              .pixels = std::vector<float>(static_cast<std::size_t>(element_count(shape))),
-              .expected = {}};
-  Random random(seed);
-  for (float& value : input.pixels) value = static_cast<float>(random.uniform(-2.0, 2.0));
-  return input;
-}
-
-Input read_input(const std::filesystem::path& path, std::int64_t channels) {
-  const Weights file = read_safetensors(path);
-  const Tensor images = input_tensor(file, path, channels, {DType::f32});
-  Input input{.shape = images.shape(), .pixels = images.values<float>(), .expected = {}};
-  if (const Tensor* logits = file.tensors.find("logits"); logits != nullptr) {
-    if (logits->dtype() != DType::f32) fail("{}: expected 'logits' of type F32", path.string());
-    input.expected = logits->values<float>();
-  }
-  return input;
-}
-
-Input make_input(const Options& options, const Architecture& architecture) {
+BenchInput make_input(const Options& options, const Architecture& architecture) {
   if (!options.input.empty()) return read_input(options.input, architecture.in_channels);
   const std::string shape =
       options.shape.empty() ? fmt::format("1x{}x224x224", architecture.in_channels) : options.shape;
@@ -167,7 +112,7 @@ void run_once(const Options& options, Session& session, const ImageBatch& images
 }
 
 /// The first run of a conversation; returns its deviation from the logits of the input file, if it has any.
-std::optional<double> run_first(const Options& options, Session& session, const Input& input) {
+std::optional<double> run_first(const Options& options, Session& session, const BenchInput& input) {
   if (options.end_to_end) {
     const TensorMap answer = whole_answer(session, input.batch());
     if (!options.answer.empty()) write_safetensors(options.answer, {answer, {}});
@@ -182,7 +127,7 @@ std::optional<double> run_first(const Options& options, Session& session, const 
 void converse(const Options& options) {
   const Loaded loaded = load(options.network, task_from_name(options.task));
   Session session(loaded.model, {.threads = options.network.threads});
-  const Input input = make_input(options, loaded.model.architecture());
+  const BenchInput input = make_input(options, loaded.model.architecture());
   const double start = now();
   const std::optional<double> deviation = run_first(options, session, input);
   const double first = now() - start;
@@ -212,19 +157,6 @@ void converse(const Options& options) {
   print_line({{"peak_rss_mb", peak_rss_mb()}});
 }
 
-/// What ran, for how long, and how near that is to what the machine can do.
-nlohmann::ordered_json rates(const char* key, const std::string& name, const StepTime& time,
-                             const MachinePeaks& peaks) {
-  const double flops = time.flops / time.seconds;
-  const double bytes = time.bytes / time.seconds;
-  return {{key, name},
-          {"ms", 1e3 * time.seconds},
-          {"gflops", 1e-9 * flops},
-          {"gbytes_per_second", 1e-9 * bytes},
-          {"share_of_gemm_peak", flops / peaks.gemm_flops},
-          {"share_of_copy_peak", bytes / peaks.copy_bytes}};
-}
-
 /// The fastest of a few passes, step by step: each is short enough to be disturbed.
 std::vector<StepTime> fastest_steps(Session& session, const ImageBatch& images) {
   constexpr int kPasses = 20;
@@ -239,31 +171,8 @@ std::vector<StepTime> fastest_steps(Session& session, const ImageBatch& images) 
   return best;
 }
 
-nlohmann::ordered_json layers_json(const std::vector<StepTime>& steps, const MachinePeaks& peaks) {
-  auto rows = nlohmann::ordered_json::array();
-  for (const StepTime& step : steps) {
-    rows.push_back(rates("layer", step.layer, step, peaks));
-    rows.back()["kernel"] = step.kernel;
-  }
-  return rows;
-}
-
-/// The steps of each kernel added up.
-nlohmann::ordered_json kernels_json(const std::vector<StepTime>& steps, const MachinePeaks& peaks) {
-  std::map<std::string, StepTime> sums;
-  for (const StepTime& step : steps) {
-    StepTime& sum = sums[step.kernel];
-    sum.seconds += step.seconds;
-    sum.flops += step.flops;
-    sum.bytes += step.bytes;
-  }
-  auto rows = nlohmann::ordered_json::array();
-  for (const auto& [kernel, sum] : sums) rows.push_back(rates("kernel", kernel, sum, peaks));
-  return rows;
-}
-
 /// The largest difference from LibTorch's logits on the same input.
-double difference_from_torch(const Options& options, const Input& input, std::span<const float> logits) {
+double difference_from_torch(const Options& options, const BenchInput& input, std::span<const float> logits) {
   NetworkOptions how = options.network;
   how.backend = Backend::torch;
   how.precision = Precision::fp32;
@@ -274,7 +183,7 @@ double difference_from_torch(const Options& options, const Input& input, std::sp
 nlohmann::ordered_json run(const Options& options) {
   const Loaded loaded = load(options.network, task_from_name(options.task));
   const Architecture& architecture = loaded.model.architecture();
-  const Input input = make_input(options, architecture);
+  const BenchInput input = make_input(options, architecture);
   nlohmann::ordered_json result{
       {"variant", architecture.variant},
       {"shape", input.shape},
@@ -288,7 +197,7 @@ nlohmann::ordered_json run(const Options& options) {
     for (const std::int64_t batch : options.batches) {
       Shape shape = input.shape;
       if (batch > 0) shape[0] = batch;
-      const Input sized = shape == input.shape ? input : random_input(shape, options.network.seed);
+      const BenchInput sized = shape == input.shape ? input : random_input(shape, options.network.seed);
       const Latency latency =
           measure_latency([&] { run_once(options, session, sized.batch()); }, options.seconds, options.runs);
       result["latency"].push_back(latency.as_json(shape[0], session.threads()));
@@ -311,60 +220,6 @@ nlohmann::ordered_json run(const Options& options) {
   return result;
 }
 
-void print_rates(const nlohmann::ordered_json& rows, const char* key, std::size_t width) {
-  fmt::print("\n{:{}}  {:>9}  {:>8}  {:>7}  {:>7}  {:>7}\n", key, width, "ms", "GFLOP/s", "of peak", "GB/s",
-             "of peak");
-  for (const auto& row : rows) {
-    fmt::print("{:{}}  {:9.3f}  {:8.1f}  {:6.1f}%  {:7.1f}  {:6.1f}%\n", row[key].get<std::string>(), width,
-               row["ms"].get<double>(), row["gflops"].get<double>(),
-               100.0 * row["share_of_gemm_peak"].get<double>(), row["gbytes_per_second"].get<double>(),
-               100.0 * row["share_of_copy_peak"].get<double>());
-  }
-}
-
-void print_latencies(const nlohmann::ordered_json& rows) {
-  fmt::print("{:>7}  {:>6}  {:>6}  {:>9}  {:>9}  {:>9}  {:>9}  {:>8}\n", "threads", "batch", "runs", "min ms",
-             "median ms", "p90 ms", "p99 ms", "images/s");
-  for (const auto& row : rows) {
-    fmt::print("{:>7}  {:>6}  {:>6}  {:9.2f}  {:9.2f}  {:9.2f}  {:9.2f}  {:8.1f}\n",
-               row["threads"].get<int>(), row["batch"].get<std::int64_t>(), row["runs"].get<int>(),
-               row["min_ms"].get<double>(), row["median_ms"].get<double>(), row["p90_ms"].get<double>(),
-               row["p99_ms"].get<double>(), row["images_per_second"].get<double>());
-  }
-}
-
-void print_table(const nlohmann::ordered_json& result) {
-  fmt::print("{} {} {} on {}: loaded in {:.0f} ms, {:.1f} MB of weights, peak memory {:.0f} MB\n\n",
-             result["variant"].get<std::string>(), result["shape"].dump(),
-             result["precision"].get<std::string>(), result["isa"].get<std::string>(),
-             result["load_ms"].get<double>(), result["weight_mb"].get<double>(),
-             result["peak_rss_mb"].get<double>());
-  print_latencies(result["latency"]);
-  if (result.contains("difference_from_torch")) {
-    fmt::print("\nlargest difference from LibTorch's fp32 logits: {:.2e} of the greatest\n",
-               result["difference_from_torch"].get<double>());
-  }
-  if (result.contains("layers")) {
-    print_rates(result["layers"], "layer", 44);
-    print_rates(result["kernels"], "kernel", 44);
-    fmt::print("\npeaks: {:.0f} GFLOP/s (2048^3 product), {:.1f} GB/s (copy of 256 MB)\n",
-               result["gemm_peak_gflops"].get<double>(), result["copy_peak_gbytes_per_second"].get<double>());
-  }
-}
-
-void print_training(const nlohmann::ordered_json& result) {
-  fmt::print("training {} {} {} on {}: {} parameters\n\n", result["variant"].get<std::string>(),
-             result["shape"].dump(), result["precision"].get<std::string>(), result["isa"].get<std::string>(),
-             result["parameters"].get<std::int64_t>());
-  print_latencies(result["latency"]);
-  fmt::print("\n");
-  for (const auto& row : result["latency"]) {
-    fmt::print("{} threads, batch {}: {:.1f} % of a step updates the weights, peak memory {:.0f} MB\n",
-               row["threads"].get<int>(), row["batch"].get<std::int64_t>(),
-               100.0 * row["update_share"].get<double>(), row["peak_rss_mb"].get<double>());
-  }
-}
-
 void bench_steps(const Options& options) {
   if (options.network.variant.empty() || task_from_name(options.task) != Task::classification) {
     fail_usage("--train measures a classifier with random weights: --variant NAME is needed");
@@ -377,6 +232,7 @@ void bench_steps(const Options& options) {
                                     .batches = options.batches,
                                     .thread_counts = options.thread_counts,
                                     .precision = options.network.precision,
+                                    .device = options.device,
                                     .seed = options.network.seed,
                                     .seconds = options.seconds,
                                     .runs = options.runs});
@@ -404,7 +260,7 @@ void bench(Options options) {
   if (options.json) {
     print_json(result);
   } else {
-    print_table(result);
+    print_inference(result);
   }
 }
 
@@ -458,6 +314,10 @@ Run add_bench(CLI::App& app) {
        {"--weights", "--input", "--layers", "--check", "--end-to-end", "--interactive"}) {
     train->excludes(inference);
   }
+  app.add_option("--device", options->device, "With --train, what computes: cpu (default) or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->needs(train)
+      ->type_name("DEVICE");
   add_json(app, options->json);
   return [options] { bench(*options); };
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
 #include "cli/options.h"
@@ -15,6 +16,7 @@ struct TrainingBench {
   std::vector<std::int64_t> batches;  ///< in place of the shape's; 0: that one
   std::vector<int> thread_counts;
   Precision precision = Precision::fp32;
+  std::string device = "cpu";  ///< or cuda: the first GPU, through LibTorch's operators
   std::uint64_t seed = 0;
   double seconds = 3.0;
   int runs = 10;

@@ -39,7 +39,10 @@ CLI::Option* add_weights(CLI::App& app, std::filesystem::path& weights) {
 
 CLI::Option* add_data(CLI::App& app, std::filesystem::path& data) {
   return app
-      .add_option("-d,--data", data, "Data set: a folder CLASS/*.jpg, a folder with a CSV, or IDX files")
+      .add_option(
+          "-d,--data", data,
+          "Data set: a folder with train/ and val/ of CLASS/*.jpg, with lists (CSV, ImageNet-22K), zip "
+          "archives and maps, tar shards, or Fashion-MNIST's files")
       ->type_name("FOLDER");
 }
 

@@ -91,8 +91,7 @@ Dataset open_dataset(const fs::path& path, Split split, const DatasetOptions& op
   const char* part = split == Split::train ? "train" : "val";
   fail(
       "{0}: expected {1}/ with a folder for each class, {1}.csv with the columns filename and label, {1}.zip "
-      "with "
-      "{1}_map.txt, {1}*.tar, or the files of Fashion-MNIST",
+      "with {1}_map.txt, the maps of ImageNet-22K, {1}*.tar, or the files of Fashion-MNIST",
       path.string(), part);
 }
 

@@ -16,13 +16,13 @@ constexpr double kMiB = 1024.0 * 1024.0;
 torch::Device open_gpu(int local_rank) {
   if (!built_with_cuda()) {
     fail(
-        "train.device is cuda: this build has no CUDA; build the preset `cuda` (./setup --cuda), or train "
-        "with train.device=cpu");
+        "device cuda: this build has no CUDA; build the preset `cuda` (./setup --cuda), or choose the device "
+        "cpu");
   }
   const auto gpus = static_cast<int>(torch::cuda::is_available() ? torch::cuda::device_count() : 0);
   if (gpus == 0) {
     fail(
-        "train.device is cuda: no GPU was found; is the NVIDIA driver loaded, and CUDA_VISIBLE_DEVICES "
+        "device cuda: no GPU was found; is the NVIDIA driver loaded, and CUDA_VISIBLE_DEVICES "
         "right?");
   }
   // A scheduler that gives each process a GPU of its own shows it no other.
@@ -31,8 +31,7 @@ torch::Device open_gpu(int local_rank) {
       visible != nullptr && *visible != '\0' && std::string_view(visible).find(',') == std::string_view::npos;
   if (own) local_rank = 0;
   if (local_rank >= gpus) {
-    fail("train.device is cuda: process {} of this machine has no GPU of its own, there are {}", local_rank,
-         gpus);
+    fail("device cuda: process {} of this machine has no GPU of its own, there are {}", local_rank, gpus);
   }
   const torch::Device gpu(torch::kCUDA, static_cast<torch::DeviceIndex>(local_rank));
   at::accelerator::setDeviceIndex(gpu.index());
