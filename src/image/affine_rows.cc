@@ -209,7 +209,7 @@ void weigh(int count, Points& points) {
 
 /// The four neighbours of a row lie side by side in a vector: their sum as one pixel.
 template <class D, class V = hn::Vec<D>>
-auto sum_of_pixels(D d, V pixels) {
+auto sum_of_pixels([[maybe_unused]] D d, V pixels) {
   if constexpr (hn::MaxLanes(D()) <= kPixelSlots) {
     return pixels;
   } else {
