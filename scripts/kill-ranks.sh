@@ -2,17 +2,18 @@
 # Kills a random process of a training run at a random moment, again and again, and compares the run that was resumed each
 # time with one that nobody disturbed: every byte of the weights, averages and moments.
 #
-#   scripts/kill-ranks.sh OUT [TIMES [PROCESSES]]     20 times, 2 processes; $DATA, $PROGRAM say otherwise than below
+#   scripts/kill-ranks.sh OUT [TIMES [PROCESSES]]     20 times, 2 processes; $DATA, $PROGRAM, $DEVICE (cuda:
+#                                               a GPU for each process) say otherwise than below
 #
 # Fails when the others do not end within 20 s, when the dead rank is not named, or when a byte differs.
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -ge 1 ] || { echo "usage: scripts/kill-ranks.sh OUT [TIMES [PROCESSES]]" >&2; exit 2; }
 exec python3 - "$1" "${2:-20}" "${3:-2}" "${PROGRAM:-build/release/spatialmamba}" \
-  "${DATA:-/usr/share/datasets/fashion-mnist}" <<'EOF'
+  "${DATA:-/usr/share/datasets/fashion-mnist}" "${DEVICE:-cpu}" <<'EOF'
 import hashlib, json, os, pathlib, random, shutil, signal, struct, subprocess, sys, time
 
-out, times, processes, program, data = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]
+out, times, processes, program, data, device = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]
 out.mkdir(parents=True, exist_ok=True)
 for folder in ("undisturbed", "killed"):
     shutil.rmtree(out / folder, ignore_errors=True)
@@ -29,7 +30,7 @@ output: {log_every: 50, checkpoint_minutes: 0.005}
 
 def start(folder, error):
     return subprocess.Popen([program, "launch", "-n", str(processes), "train", "--config", recipe, "--data", data, "--out",
-                             out / folder, "--threads", "1", "--resume"], stdout=subprocess.DEVNULL, stderr=error)
+                             out / folder, "--threads", "1", "--resume", f"train.device={device}"], stdout=subprocess.DEVNULL, stderr=error)
 
 
 def read_checkpoint(folder):
