@@ -11,7 +11,9 @@ cd "$(dirname "$0")/.."
 [ $# -ge 1 ] || { echo "usage: scripts/kill-ranks.sh OUT [TIMES [PROCESSES]]" >&2; exit 2; }
 exec python3 - "$1" "${2:-20}" "${3:-2}" "${PROGRAM:-build/release/spatialmamba}" \
   "${DATA:-/usr/share/datasets/fashion-mnist}" "${DEVICE:-cpu}" <<'EOF'
-import hashlib, json, os, pathlib, random, shutil, signal, struct, subprocess, sys, time
+import os, pathlib, random, shutil, signal, subprocess, sys, time
+
+from scripts.checkpoint import tensors, updates
 
 out, times, processes, program, data, device = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]
 out.mkdir(parents=True, exist_ok=True)
@@ -33,24 +35,6 @@ def start(folder, error):
                              out / folder, "--threads", "1", "--resume", f"train.device={device}"], stdout=subprocess.DEVNULL, stderr=error)
 
 
-def read_checkpoint(folder):
-    path = out / folder / "checkpoint.safetensors"
-    content = path.read_bytes() if path.exists() else struct.pack("<Q", 2) + b"{}"
-    begin = 8 + struct.unpack("<Q", content[:8])[0]
-    return content, begin, json.loads(content[8:begin])
-
-
-def updates(folder):
-    metadata = read_checkpoint(folder)[2].get("__metadata__")
-    return json.loads(metadata["progress"])["updates"] if metadata else 0
-
-
-def tensors(folder):
-    content, begin, header = read_checkpoint(folder)
-    return {name: hashlib.sha256(content[begin + e["data_offsets"][0]:begin + e["data_offsets"][1]]).hexdigest()
-            for name, e in header.items() if name != "__metadata__"}
-
-
 def ranks(launcher):
     """The processes in the order of their ranks, as soon as the launcher has started all."""
     children = pathlib.Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
@@ -65,13 +49,13 @@ def ranks(launcher):
 with open(out / "undisturbed.err", "w") as error:
     if start("undisturbed", error).wait() != 0:
         sys.exit(f"the undisturbed run failed: see {error.name}")
-whole = updates("undisturbed")
+whole = updates(out / "undisturbed")
 slowest = 0.0
 for number in range(1, times + 1):
     with open(out / f"killed_{number}.err", "w") as error:
         launcher = start("killed", error)
         moment = random.uniform(number - 1, number) / times * 0.9 * whole
-        while updates("killed") < moment and launcher.poll() is None:
+        while updates(out / "killed") < moment and launcher.poll() is None:
             time.sleep(0.02)
         time.sleep(random.uniform(0, 0.3))
         rank = random.randrange(processes)
@@ -83,11 +67,11 @@ for number in range(1, times + 1):
     message = pathlib.Path(error.name).read_text()
     if code != 1 or f"rank {rank} was killed by signal 9" not in message:
         sys.exit(f"kill {number}: exit code {code}, message: {message}")
-    print(f"kill {number}: rank {rank} after update {updates('killed')}, all ended after {seconds:.1f} s", flush=True)
+    print(f"kill {number}: rank {rank} after update {updates(out / 'killed')}, all ended after {seconds:.1f} s", flush=True)
 with open(out / "last.err", "w") as error:
     if start("killed", error).wait() != 0:
         sys.exit(f"the last resume failed: see {error.name}")
-first, second = tensors("undisturbed"), tensors("killed")
+first, second = tensors(out / "undisturbed"), tensors(out / "killed")
 different = [name for name in first if first[name] != second.get(name)]
 if different or first.keys() != second.keys():
     sys.exit(f"different after {times} kills: {different}")

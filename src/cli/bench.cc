@@ -11,7 +11,6 @@
 #include "cli/bench_input.h"
 #include "cli/bench_table.h"
 #include "cli/bench_training.h"
-#include "cli/inputs.h"
 #include "cli/measure.h"
 #include "cli/network.h"
 #include "cli/verbs.h"

@@ -39,11 +39,13 @@ nlohmann::ordered_json measure_steps(train::Learner& learner, const Shape& shape
       torch::one_hot(torch::randint(classes, {shape[0]}), classes).to(device, torch::kFloat32);
   double all = 0.0;
   double updating = 0.0;
-  const auto step = [&] {  // the loss and the norm are waited for, wherever they are computed
+  const auto step = [&] {
     const double start = now();
     learner.accumulate(images, targets, false);
+    device::wait(device);
     const double update = now();
     learner.update();
+    device::wait(device);
     updating += now() - update;
     all += now() - start;
   };

@@ -55,6 +55,10 @@ torch::Tensor send(const torch::Tensor& tensor, const torch::Device& device) {
   return tensor.to(device, /*non_blocking=*/true);
 }
 
+void wait(const torch::Device& device) {
+  if (!device.is_cpu()) at::accelerator::synchronizeDevice(device.index());
+}
+
 std::optional<double> peak_memory(const torch::Device& device) {
   if (!device.is_cuda()) return std::nullopt;
   constexpr auto kAll = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);

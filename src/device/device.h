@@ -17,6 +17,9 @@ torch::Tensor staging(at::IntArrayRef shape, torch::ScalarType type, const torch
 /// A tensor of the CPU on the device, in order with what the device computes; the CPU goes on.
 torch::Tensor send(const torch::Tensor& tensor, const torch::Device& device);
 
+/// Returns when the device has computed all that was asked of it so far.
+void wait(const torch::Device& device);
+
 /// The most that tensors have taken of the device's own memory so far, in MiB; nothing for a CPU.
 std::optional<double> peak_memory(const torch::Device& device);
 

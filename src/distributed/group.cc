@@ -157,7 +157,11 @@ void Group::finish() {
 }
 
 void Group::leave(const std::string& reason) {
-  if (gpus_) gpus_->abort();  // does not wait for those who may be gone
+  try {
+    if (gpus_) gpus_->abort();  // does not wait for those who may be gone
+  } catch (const std::exception&) {
+    // Why this process leaves matters more.
+  }
   pulse_->leave(reason, is_writer());
 }
 

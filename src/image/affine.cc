@@ -23,7 +23,6 @@ PaddedPixels pad(const Image& picture) {
   const auto row_bytes = kPixelSlots * static_cast<std::size_t>(picture.width + 2 * kMargin);
   padded.row_bytes = static_cast<std::ptrdiff_t>(row_bytes);
   padded.bytes.resize(row_bytes * static_cast<std::size_t>(picture.height + 2 * kMargin));
-  padded.origin = padded.bytes.data() + padded.row_bytes * kMargin + kPixelSlots * kMargin;
   for (int y = -kMargin; y < picture.height + kMargin; ++y) {
     std::uint8_t* row = padded.bytes.data() + padded.row_bytes * (y + kMargin);
     const std::uint8_t* from = picture.row(std::clamp(y, 0, picture.height - 1));

@@ -135,10 +135,9 @@ constexpr std::size_t kFloats = hn::MaxLanes(Floats());
 using FloatBytes = hn::Rebind<std::uint8_t, Floats>;
 using FloatIntegers = hn::Rebind<std::int32_t, Floats>;
 
-/// The weights' absolute values sum up to at most 1.5 along an axis, so that a sum is below 1.5^2 * 255 =
-/// 574. It takes at most 12 roundings, each of 2^-24 of that at most, and the point's own rounding (2^-25 of
-/// a pixel, where the slope is below 2 * 1.5 * 255 along each axis) adds less than one more: 13 * 574 * 2^-24
-/// is below 2^-11.
+/// With u = 2^-24: a sum is at most 1.5^2 * 255 = 574, as the weights' absolute values along an axis add up
+/// to at most 1.5, and it is rounded eight times; the weights along an axis are off by 8 u together, the
+/// point itself by u / 2. To first order, and at most over all points, that is 9,200 u = 0.00055.
 constexpr float kUncertain = 0x1.0p-10F;
 
 /// So many points at a time that what is kept of them stays next to the processor.
@@ -162,13 +161,12 @@ void locate_along(D d, V from, std::int32_t* whole, float* fraction) {
   hn::StoreU(hn::DemoteTo(hn::Rebind<float, D>(), hn::Sub(from, floor)), hn::Rebind<float, D>(), fraction);
 }
 
-/// Points beyond `count`, where a vector reaches that far, repeat the last one.
+/// What is kept of points beyond `count`, as far as a vector reaches, has no meaning, here and below.
 void locate(const Affine& affine, int first, int count, int y, Points& points) {
   const hn::CappedTag<double, kPoints> d;
   const auto cy = hn::Set(d, y + 0.5);
-  const auto last = hn::Set(d, first + count - 1 + 0.5);
   for (std::size_t i = 0; i < static_cast<std::size_t>(count); i += hn::Lanes(d)) {
-    const auto cx = hn::Min(hn::Iota(d, first + static_cast<double>(i) + 0.5), last);
+    const auto cx = hn::Iota(d, first + static_cast<double>(i) + 0.5);
     const auto along = [&](double x, double y_part, double offset) {
       return hn::Add(hn::Add(hn::Mul(hn::Set(d, x), cx), hn::Mul(hn::Set(d, y_part), cy)),
                      hn::Set(d, offset));
@@ -303,10 +301,11 @@ void finish(const PaddedPixels& in, const Affine& affine, int first, int count, 
   const auto end = static_cast<std::size_t>(count);
   for (std::size_t i = 0; i < end; i += kPixels) {
     std::uint8_t pixels[kFloats];
-    std::size_t uncertain = cut_off(d, points.sums + kPixelSlots * i, pixels);
     const std::size_t here = std::min(kPixels, end - i);
+    std::size_t uncertain = cut_off(d, points.sums + kPixelSlots * i, pixels);
+    uncertain &= (std::size_t{1} << (kPixelSlots * here)) - 1;
     std::memcpy(out + kPixelSlots * i, pixels, kPixelSlots * here);
-    for (std::size_t k = i; uncertain != 0 && k < i + here; ++k, uncertain >>= kPixelSlots) {
+    for (std::size_t k = i; uncertain != 0; ++k, uncertain >>= kPixelSlots) {
       if ((uncertain & used) == 0) continue;
       settle(in, affine, first + static_cast<int>(k), y, in.at(points.left[k] - 1, points.top[k] - 1),
              uncertain & used, out + kPixelSlots * k);

@@ -15,13 +15,13 @@ struct PaddedPixels {
 
   std::vector<std::uint8_t> bytes;
   std::ptrdiff_t row_bytes = 0;
-  const std::uint8_t* origin = nullptr;  ///< pixel (0, 0)
   int width = 0;
   int height = 0;
   int channels = 0;
 
   const std::uint8_t* at(int x, int y) const {
-    return origin + row_bytes * y + static_cast<std::ptrdiff_t>(kPixelSlots) * x;
+    return bytes.data() + row_bytes * (y + kMargin) +
+           static_cast<std::ptrdiff_t>(kPixelSlots) * (x + kMargin);
   }
 };
 

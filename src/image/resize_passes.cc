@@ -1,7 +1,6 @@
 #include "image/resize_passes.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "image/wide_pixels.h"
 

@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 
+#include <cstdint>
 #include <functional>
 
 namespace spatialmamba::image {
 
-/// Runs `work` once with each instruction set that this processor has and the build contains.
+/// Runs `work` once with each instruction set that this processor has and Highway compiles for; code that
+/// leaves one out falls back to the plainest.
 inline void on_every_instruction_set(const std::function<void()>& work) {
   for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
     SCOPED_TRACE(hwy::TargetName(target));
