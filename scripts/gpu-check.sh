@@ -70,5 +70,6 @@ if low:
     sys.exit(f"far below the CPU's: {', '.join(low)}")
 one, two = (tensors(pathlib.Path(sys.argv[1]) / name) for name in ("gpu", "processes"))
 if one != two:
-    sys.exit(f"two processes do not reach what one does: {sum(one[n] != two.get(n) for n in one)} of {len(one)} tensors differ")
+    different = [name for name in one if one[name] != two.get(name)]
+    sys.exit(f"two processes do not reach what one does: {len(different)} of {len(one)} tensors differ")
 EOF

@@ -32,7 +32,8 @@ output: {log_every: 50, checkpoint_minutes: 0.005}
 
 def start(folder, error):
     return subprocess.Popen([program, "launch", "-n", str(processes), "train", "--config", recipe, "--data", data, "--out",
-                             out / folder, "--threads", "1", "--resume", f"train.device={device}"], stdout=subprocess.DEVNULL, stderr=error)
+                             out / folder, "--threads", "1", "--resume", f"train.device={device}"],
+                            stdout=subprocess.DEVNULL, stderr=error)
 
 
 def ranks(launcher):

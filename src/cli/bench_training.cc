@@ -16,14 +16,12 @@ namespace {
 train::Learner make_learner(Architecture architecture, const TrainingBench& options,
                             const torch::Device& device) {
   architecture.drop_path_rate = 0.0;  // every sample takes part in every branch
-  const auto operators = device.is_cpu() ? nn::Operators::fused : nn::Operators::composed;
-  nn::SpatialMamba model(
-      architecture,
-      nn::ModelOptions{.precision = nn::precision_of(name_of(options.precision)), .operators = operators});
+  nn::SpatialMamba model(architecture,
+                         nn::ModelOptions{.precision = nn::precision_of(name_of(options.precision))});
   nn::initialise(*model, options.seed);
   model->to(device);
   // A rate of 0 costs as much as any other, and no number of steps makes the weights explode.
-  train::LearnerOptions how{.adamw = {.operators = operators},
+  train::LearnerOptions how{.adamw = {},
                             .schedule = {.base_rate = 0.0, .warmup_rate = 0.0, .minimum_rate = 0.0}};
   if (options.precision == Precision::fp16) how.loss_scale.emplace();
   return {model, how};

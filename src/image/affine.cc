@@ -26,8 +26,8 @@ PaddedPixels pad(const Image& picture) {
   for (int y = -kMargin; y < picture.height + kMargin; ++y) {
     std::uint8_t* row = padded.bytes.data() + padded.row_bytes * (y + kMargin);
     const std::uint8_t* from = picture.row(std::clamp(y, 0, picture.height - 1));
-    const auto widen = picture.channels == 1 ? widen_pixels<1> : widen_pixels<3>;
-    widen(from, picture.width, row + kPixelSlots * kMargin, kPixelSlots);
+    widen_pixels(static_cast<std::size_t>(picture.channels), from, picture.width, row + kPixelSlots * kMargin,
+                 kPixelSlots);
     std::uint8_t* last = row + kPixelSlots * static_cast<std::size_t>(picture.width + kMargin - 1);
     for (std::size_t k = 1; k <= kMargin; ++k) {
       std::memcpy(row + kPixelSlots * (kMargin - k), row + kPixelSlots * kMargin, kPixelSlots);
@@ -35,16 +35,6 @@ PaddedPixels pad(const Image& picture) {
     }
   }
   return padded;
-}
-
-/// The columns of the row that do not come from inside.
-void fill_outside(const Columns& inside, const std::array<std::uint8_t, 3>& fill, Image& out, int y) {
-  const auto channels = static_cast<std::size_t>(out.channels);
-  for (int x = 0; x < out.width; ++x) {
-    if (x == inside.begin) x = inside.end;
-    if (x < out.width)
-      std::memcpy(out.row(y) + channels * static_cast<std::size_t>(x), fill.data(), channels);
-  }
 }
 
 /// Rounded to 15 decimals as Python's round() does it: the decimal nearest to the exact value.
@@ -81,14 +71,15 @@ Image transform(const Image& picture, const Affine& affine, Filter filter,
   const PaddedPixels padded = pad(picture);
   Image out(picture.width, picture.height, picture.channels);
   const auto channels = static_cast<std::size_t>(picture.channels);
-  const auto narrow = channels == 1 ? narrow_pixels<1> : narrow_pixels<3>;
+  std::vector<std::uint8_t> background(out.row_bytes());
+  for (std::size_t i = 0; i < background.size(); ++i) background[i] = fill[i % channels];
   std::vector<std::uint8_t> row(kPixelSlots * static_cast<std::size_t>(picture.width));
   for (int y = 0; y < picture.height; ++y) {
+    std::ranges::copy(background, out.row(y));
     const Columns inside = transform_row(padded, affine, filter, y, row.data());
     const auto begin = static_cast<std::size_t>(inside.begin);
-    narrow(row.data() + kPixelSlots * begin, kPixelSlots, inside.end - inside.begin,
-           out.row(y) + channels * begin);
-    fill_outside(inside, fill, out, y);
+    narrow_pixels(channels, row.data() + kPixelSlots * begin, kPixelSlots, inside.end - inside.begin,
+                  out.row(y) + channels * begin);
   }
   return out;
 }

@@ -36,17 +36,16 @@ struct RowGroup {
 };
 
 void gather_rows(const PixelView& in, int first_row, int rows, const RowGroup& group, std::uint8_t* packed) {
-  const auto widen = in.channels == 1 ? widen_pixels<1> : widen_pixels<3>;
+  const auto channels = static_cast<std::size_t>(in.channels);
   const std::uint8_t* from = in.data + in.stride * static_cast<std::size_t>(first_row);
   for (int r = 0; r < rows; ++r, from += in.stride, packed += group.slots)
-    widen(from, in.width, packed, group.step());
+    widen_pixels(channels, from, in.width, packed, group.step());
 }
 
 void scatter_rows(const std::uint8_t* packed, int width, int rows, const RowGroup& group,
                   std::size_t channels, std::uint8_t* out) {
-  const auto narrow = channels == 1 ? narrow_pixels<1> : narrow_pixels<3>;
   for (int r = 0; r < rows; ++r, packed += group.slots, out += static_cast<std::size_t>(width) * channels)
-    narrow(packed, group.step(), width, out);
+    narrow_pixels(channels, packed, group.step(), width, out);
 }
 
 /// What the positions take of packed rows, `lanes` bytes of each at a time.
